@@ -1,0 +1,1 @@
+"""The only room that imports boto3: one file a port."""

@@ -1,0 +1,168 @@
+"""The table's layout: every key, every index, every list. Reading this page tells which access patterns there are.
+
+One table; a record is an item {pk, sk, kind, version, doc, …}. `doc` is the record's JSON; attributes beside it exist
+only where DynamoDB itself needs them (indexes, stream filters, TTL).
+
+| record      | pk                           | sk                     | read by                                            |
+|-------------|------------------------------|------------------------|----------------------------------------------------|
+| Run         | `<ws>#run#<run>`             | `run`                  | id                                                 |
+| Job         | `<ws>#job#<job>`             | `job`                  | id                                                 |
+| JobActivity | `<ws>#job#<job>`             | `activity`             | id, together with the job                          |
+| Pool        | `<ws>#pool#<name>`           | `pool`                 | name                                               |
+| Idempotency | `<ws>#once#<token>`          | `once`                 | the caller's token                                 |
+| Token       | `<ws>#token#<digest>`        | `token`                | digest of the text                                 |
+| User        | `<ws>#user#<name>`           | `user`                 | name                                               |
+| FeedHead    | `<ws>#feed`                  | `head`                 | workspace                                          |
+| Event       | `<ws>#feed`                  | `event#<sequence>`     | workspace, in order from a sequence number         |
+| FeedMark    | `<ws>#run#<run>`             | `mark`                 | id                                                 |
+| Ledger      | `#cluster#<cluster>`         | `ledger`               | cluster                                            |
+| QueueRow    | `#queue#<cluster>#<ws>/<pool>` | `<ready at>#<run>`   | pool, oldest first                                 |
+| Hold        | `#holds#<cluster>`           | `<ws>#<run>`           | cluster (the sweep's recount), id                  |
+| Deployment  | `#deployment`                | `deployment`           |                                                    |
+
+A workspace's name has no `#` and is not empty, so the owner's own partitions (which begin with `#`) cannot be named.
+
+Lists of runs and jobs are sparse indexes, each with one partition a list and the id as sort key. They project the
+whole item, so that a page of a list is one query; a state change costs one small write an index.
+
+| index       | partition                    | lists                                                                       |
+|-------------|------------------------------|-----------------------------------------------------------------------------|
+| `by_kind`   | `<ws>#<kind>`                | all runs of a kind; with kind `JOB`, all saved jobs                         |
+| `by_live`   | `<ws>#<kind>`                | runs that have not ended                                                    |
+| `by_job`    | `<ws>#<job>`                 | a job's runs                                                                |
+| `by_pool`   | `<ws>#<pool>#<kind>`         | a pool's runs of a kind                                                     |
+| `by_state`  | `<ws>#<pool>#<kind>#<state>` | a pool's runs of a kind in one state: a filter chooses a partition          |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chalicelib.core.capacity import Ledger
+from chalicelib.core.ids import sort_text
+from chalicelib.core.model import (
+    NO_JOB,
+    Deployment,
+    Event,
+    FeedHead,
+    FeedMark,
+    Hold,
+    Idempotency,
+    Job,
+    JobActivity,
+    Pool,
+    QueueRow,
+    Run,
+    Token,
+    User,
+)
+from chalicelib.ports import Key, Listing, Record
+
+INDEXES = ("by_kind", "by_live", "by_job", "by_pool", "by_state")
+SORT = "id"
+"""The sort key of every index: the run's or job's id as fixed-width text."""
+
+TTL = "expires"
+"""Epoch seconds after which DynamoDB removes the item."""
+
+KEYS: Mapping[type, tuple[str, str]] = {
+    Run: ("{0}#run#{1}", "run"),
+    Job: ("{0}#job#{1}", "job"),
+    JobActivity: ("{0}#job#{1}", "activity"),
+    Pool: ("{0}#pool#{1}", "pool"),
+    Idempotency: ("{0}#once#{1}", "once"),
+    Token: ("{0}#token#{1}", "token"),
+    User: ("{0}#user#{1}", "user"),
+    FeedHead: ("{0}#feed", "head"),
+    Event: ("{0}#feed", "event#{1:016d}"),
+    FeedMark: ("{0}#run#{1}", "mark"),
+    Ledger: ("#cluster#{0}", "ledger"),
+    QueueRow: ("#queue#{0}#{1}/{2}", "{3:016d}#{4:016d}"),
+    Hold: ("#holds#{0}", "{1}#{2:016d}"),
+    Deployment: ("#deployment", "deployment"),
+}
+"""Record type -> templates of pk and sk over the record's key fields (`ports.KEY_FIELDS`)."""
+
+TYPES: Mapping[str, type] = {cls.__name__: cls for cls in KEYS}
+
+
+def item_key(key: Key) -> tuple[str, str]:
+    """The (pk, sk) of a key."""
+    pk, sk = KEYS[key.type]
+    return pk.format(*key.parts), sk.format(*key.parts)
+
+
+def _run_indexes(run: Run) -> dict[str, str]:
+    scope, kind, pool = run.workspace, run.spec.kind, run.spec.pool
+    live = {} if run.ended else {"by_live": f"{scope}#{kind}"}
+    job = {} if run.job == NO_JOB else {"by_job": f"{scope}#{run.job}"}
+    return {
+        SORT: sort_text(run.id),
+        "by_kind": f"{scope}#{kind}",
+        "by_pool": f"{scope}#{pool}#{kind}",
+        "by_state": f"{scope}#{pool}#{kind}#{run.state}",
+        **live,
+        **job,
+    }
+
+
+def _job_indexes(job: Job) -> dict[str, str]:
+    return {SORT: sort_text(job.id), "by_kind": f"{job.workspace}#JOB"}
+
+
+INDEXED: Mapping[type, Callable[[Any], dict[str, str]]] = {Run: _run_indexes, Job: _job_indexes}
+
+
+def stream_facts(record: Record) -> dict[str, str]:
+    """What the stream's filters look at (`infra.triggers`): a run's state and intent, and whether an execution waits."""
+    if not isinstance(record, Run):
+        return {}
+    waiting = {"waiting": "1"} if record.task_token else {}
+    return {"state": record.state, "intent": record.intent, **waiting}
+
+
+def expiry(record: Record, retention_days: int) -> int:
+    """Epoch seconds of the record's end, 0 for never. Runs stay `retention_days` after they ended."""
+    if isinstance(record, Run):
+        return record.ended_at // 1000 + retention_days * 86_400 if record.ended else 0
+    return getattr(record, "expires_at", 0) // 1000
+
+
+LISTS: Mapping[str, tuple[str, str, str]] = {
+    "runs": ("by_kind", "{0}#{1}", ""),
+    "active": ("by_live", "{0}#{1}", ""),
+    "job": ("by_job", "{0}#{1}", ""),
+    "pool": ("by_pool", "{0}#{1}#{2}", ""),
+    "state": ("by_state", "{0}#{1}#{2}#{3}", ""),
+    "jobs": ("by_kind", "{0}#JOB", ""),
+    "queue": ("", "#queue#{0}#{1}/{2}", ""),
+    "holds": ("", "#holds#{0}", ""),
+    "feed": ("", "{0}#feed", "event#"),
+}
+"""Listing -> its index (empty for the table itself), its partition, and the prefix of its sort keys."""
+
+
+def list_partition(listing: Listing) -> tuple[str, str, str]:
+    """The (index, partition value, sort prefix) of a listing."""
+    index, template, prefix = LISTS[listing.name]
+    return index, template.format(*listing.parts), prefix
+
+
+def definition(name: str) -> dict[str, Any]:
+    """The table as CreateTable and CloudFormation both take it."""
+    attributes = ["pk", "sk", SORT, *INDEXES]
+    return {
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": a, "AttributeType": "S"} for a in attributes],
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": index,
+                "KeySchema": [{"AttributeName": index, "KeyType": "HASH"}, {"AttributeName": SORT, "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index in INDEXES
+        ],
+    }

@@ -1,0 +1,70 @@
+"""The family of errors that a caller can cause or must hear about.
+
+Services raise these; each dialect has one table from an error's class to its own status, code and body, so a new
+error class is rendered by its parent's row until a dialect says otherwise. The message is for a person: it names the
+field and the fault, never another tenant's name and never a stack.
+"""
+
+from __future__ import annotations
+
+
+class SparkplaneError(Exception):
+    """Base of all errors that a dialect renders. `field` names the offending input where there is one."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class Invalid(SparkplaneError):
+    """The request can never be right as it stands."""
+
+
+class Malformed(Invalid):
+    """The body could not be parsed, or a value has the wrong type."""
+
+
+class TooLarge(Invalid):
+    """The body, or one value in it, is over its limit."""
+
+
+class Unschedulable(Invalid):
+    """The run asks for more than its pool could ever hold."""
+
+
+class Unauthenticated(SparkplaneError):
+    """No credential, or one that is unknown, expired or revoked."""
+
+
+class Forbidden(SparkplaneError):
+    """The principal is known, but its role does not allow this."""
+
+
+class NotFound(SparkplaneError):
+    """Nothing of that kind has this id in the caller's workspace. `kind` and `id` let a dialect word it."""
+
+    def __init__(self, kind: str, id: object, *, field: str = "") -> None:
+        super().__init__(f"{kind} {id} does not exist.", field=field)
+        self.kind = kind
+        self.id = id
+
+
+class Gone(NotFound):
+    """It was there and has been deleted."""
+
+
+class InvalidState(SparkplaneError):
+    """The thing exists, but its state does not allow this."""
+
+
+class AlreadyExists(SparkplaneError):
+    """A thing with that name exists."""
+
+
+class TooMany(SparkplaneError):
+    """A limit on counts or rates was reached; trying again later may help."""
+
+
+class Conflict(SparkplaneError):
+    """Somebody else changed what was read, and patience ran out. Trying again helps."""

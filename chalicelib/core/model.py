@@ -1,0 +1,333 @@
+"""The things that Sparkplane keeps, as frozen values. Each record has a `version` that the store raises at each write.
+
+Times are epoch milliseconds, 0 for "not yet". Memory is MiB, CPU is millicores unless a name says cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from chalicelib.core.capacity import Amount
+from chalicelib.core.states import HOLDING, TERMINAL, Intent, RunState
+
+NO_JOB = 0
+
+
+class RunKind(StrEnum):
+    """What a run is for (DESIGN, section 1)."""
+
+    BATCH = "BATCH"
+    SESSION = "SESSION"
+    CONNECT = "CONNECT"
+    NOTEBOOK = "NOTEBOOK"
+    HISTORY = "HISTORY"
+
+
+class ProgramKind(StrEnum):
+    """The language of the program. Raw spark-submit parameters are parsed into one of these (`core.spark`)."""
+
+    PYTHON = "PYTHON"
+    JAR = "JAR"
+    R = "R"
+
+
+class Trigger(StrEnum):
+    """What made the run."""
+
+    ON_DEMAND = "ON_DEMAND"
+    SCHEDULE = "SCHEDULE"
+    RETRY = "RETRY"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the driver executes. `resource` is a URI, or empty for a JAR run whose main class is in `Files.jars`."""
+
+    kind: ProgramKind
+    resource: str = ""
+    main_class: str = ""
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What travels with the program: URIs, and Maven coordinates with the repositories to search."""
+
+    jars: tuple[str, ...] = ()
+    py_files: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    exclude_packages: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What the run asks of the cluster. `executors_max` above `executors` asks for dynamic allocation."""
+
+    driver_cores: int = 1
+    driver_memory: int = 1024
+    executors: int = 1
+    executors_max: int = 0
+    executor_cores: int = 1
+    executor_memory: int = 1024
+
+    def amount(self) -> Amount:
+        """The capacity that the run holds while it lives: its driver and the most executors it may have."""
+        executors = max(self.executors, self.executors_max)
+        return Amount(
+            cores=1000 * (self.driver_cores + executors * self.executor_cores),
+            memory=self.driver_memory + executors * self.executor_memory,
+            runs=1,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What happens around a run. `max_retries` -1 retries for ever; `timeout_ms` 0 is no time-out."""
+
+    timeout_ms: int = 0
+    max_retries: int = 0
+    min_retry_interval_ms: int = 0
+    retry_on_timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What was asked for; never changes. `original` is the request in its own dialect's words, for that dialect only."""
+
+    name: str
+    program: Program
+    kind: RunKind = RunKind.BATCH
+    pool: str = "default"
+    files: Files = Files()
+    conf: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    size: Size = Size()
+    spark_version: str = ""
+    policy: Policy = Policy()
+    dialect: str = ""
+    original: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One Spark driver from submission to a terminal state: its spec, its place among runs, and its state."""
+
+    workspace: str
+    id: int
+    spec: RunSpec
+    created_by: str
+    created_at: int
+    job: int = NO_JOB
+    number_in_job: int = 1
+    first_attempt: int = 0
+    attempt: int = 0
+    trigger: Trigger = Trigger.ON_DEMAND
+    not_before: int = 0
+    idempotency: str = ""
+    state: RunState = RunState.QUEUED
+    intent: Intent = Intent.NONE
+    reason: str = ""
+    message: str = ""
+    granted_at: int = 0
+    launched_at: int = 0
+    started_at: int = 0
+    ending_at: int = 0
+    ended_at: int = 0
+    generation: int = 1
+    task_token: str = ""
+    engine_id: str = ""
+    application_id: str = ""
+    engine_version: str = ""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is terminal."""
+        return self.state in TERMINAL
+
+    @property
+    def holding(self) -> bool:
+        """Whether the run holds capacity."""
+        return self.state in HOLDING
+
+    @property
+    def deadline(self) -> int:
+        """When the time-out strikes (it counts from the launch); 0 for never or not yet known."""
+        return self.launched_at + self.spec.policy.timeout_ms if self.launched_at and self.spec.policy.timeout_ms else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A saved definition that makes runs. `settings` is what its dialect answers with; `spec` is what runs are made of."""
+
+    workspace: str
+    id: int
+    spec: RunSpec
+    created_by: str
+    created_at: int
+    max_concurrent_runs: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobActivity:
+    """A job's counters, apart from the job so that lists stay slim: the last run's number, and the runs that live."""
+
+    workspace: str
+    job: int
+    last_number: int = 0
+    active: frozenset[int] = frozenset()
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A named capacity with defaults. Limits that grants obey live in the cluster's ledger; facets are the dialects'."""
+
+    workspace: str
+    name: str
+    created_at: int
+    spark_version: str = ""
+    conf: Mapping[str, str] = field(default_factory=dict)
+    facets: Mapping[str, Any] = field(default_factory=dict)
+    changed_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A run's place in its pool's queue, ordered by `ready_at`: its age, or its `not_before` when that is later."""
+
+    cluster: str
+    workspace: str
+    pool: str
+    run: int
+    ready_at: int
+    amount: Amount
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The capacity that one run holds: what the ledger's usage must add up to."""
+
+    cluster: str
+    workspace: str
+    run: int
+    pool: str
+    amount: Amount
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The run that a caller's idempotency token made; kept after the run is deleted, so that reuse is an error."""
+
+    workspace: str
+    token: str
+    run: int
+    deleted: bool = False
+    expires_at: int = 0
+    version: int = 0
+
+
+class Role(StrEnum):
+    """What a principal may do: users run and read; administrators also manage pools, users and tokens."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls, and in which workspace."""
+
+    workspace: str
+    name: str
+    role: Role = Role.USER
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the principal may administer its workspace."""
+        return self.role is Role.ADMIN
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A credential that names a principal. Only the text's digest is kept."""
+
+    workspace: str
+    digest: str
+    principal: str
+    role: Role
+    created_at: int
+    expires_at: int = 0
+    label: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A principal who may have a password. `password` is a salted scrypt text, or empty for none."""
+
+    workspace: str
+    name: str
+    role: Role
+    created_at: int
+    password: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What one deployment keeps for itself: the key that signs page tokens, UUIDs and run secrets."""
+
+    secret: str
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One state change of a run in the workspace's feed, numbered by the feed (`sequence`) and by the run (`run_version`)."""
+
+    workspace: str
+    sequence: int
+    run: int
+    run_version: int
+    job: int
+    pool: str
+    state: RunState
+    at: int
+    reason: str = ""
+    message: str = ""
+    expires_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedHead:
+    """The last sequence number of a workspace's feed, and how many runs ended in each state."""
+
+    workspace: str
+    sequence: int = 0
+    totals: Mapping[str, int] = field(default_factory=dict)
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedMark:
+    """The newest version of a run that its feed has: what makes appending idempotent."""
+
+    workspace: str
+    run: int
+    run_version: int
+    expires_at: int = 0
+    version: int = 0

@@ -1,0 +1,63 @@
+"""Amounts of memory and CPU in the notations that the services use, as whole MiB and whole millicores.
+
+Spark writes memory as `512m`, `4g`, `20G`; Kubernetes and Analytics Engine write `20Gi`, `1024Mi`, `4G`, and CPU as
+`1`, `1.5`, `1000m`. Every unit is binary here, as it is to Spark and the JVM: `4G` is 4096 MiB.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+from chalicelib.core.errors import Invalid
+
+_MEMORY = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgtp]?)(?:i?b)?|(?P<n2>\d+(?:\.\d+)?)\s*(?P<u2>[kmgtp])i", re.IGNORECASE
+)
+_UNIT_KIB = {"k": 1, "m": 1024, "g": 1024**2, "t": 1024**3, "p": 1024**4}
+MAX_MIB = 1 << 30
+MAX_MILLICORES = 10**9
+
+
+def parse_memory(text: object, *, field: str, bare: str = "m") -> int:
+    """MiB of a memory text, rounded up. A number without a unit counts in `bare` (Spark's rule is MiB).
+
+    Raises Invalid for anything else, for zero and below, and above a pebibyte.
+    """
+    match = _MEMORY.fullmatch(str(text).strip()) if isinstance(text, str | int) and not isinstance(text, bool) else None
+    if not match:
+        raise Invalid(f"{field}: {text!r} is not an amount of memory such as 512m, 4g or 20Gi.", field=field)
+    unit = (match["unit"] or match["u2"] or bare).lower()
+    mib = -(-Fraction(match["number"] or match["n2"]) * _UNIT_KIB[unit] // 1024)
+    if not 0 < mib <= MAX_MIB:
+        raise Invalid(f"{field}: {text!r} is out of range.", field=field)
+    return int(mib)
+
+
+def format_memory(mib: int) -> str:
+    """Spark's text for an amount: `4g` when whole, else `1536m`."""
+    return f"{mib // 1024}g" if mib % 1024 == 0 else f"{mib}m"
+
+
+def parse_cpu(text: object, *, field: str) -> int:
+    """Millicores of a CPU text (`1`, `"1.5"`, `1000m`). Raises Invalid for anything else, zero, or over a million cores."""
+    raw = str(text).strip() if isinstance(text, str | int | float) and not isinstance(text, bool) else ""
+    milli, number = (raw.endswith("m"), raw.removesuffix("m"))
+    try:
+        if not re.fullmatch(r"\d+(\.\d+)?", number):
+            raise InvalidOperation
+        amount = Decimal(number) * (1 if milli else 1000)
+    except InvalidOperation:
+        raise Invalid(f"{field}: {text!r} is not a number of cores such as 2, 1.5 or 500m.", field=field) from None
+    if not 0 < amount <= MAX_MILLICORES or amount != int(amount):
+        raise Invalid(f"{field}: {text!r} is out of range.", field=field)
+    return int(amount)
+
+
+def whole_cores(text: object, *, field: str) -> int:
+    """Cores that Spark can be given: a CPU text that is a whole number of cores."""
+    milli = parse_cpu(text, field=field)
+    if milli % 1000:
+        raise Invalid(f"{field}: {text!r} is not a whole number of cores.", field=field)
+    return milli // 1000

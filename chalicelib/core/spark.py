@@ -1,0 +1,227 @@
+"""Spark's own language: spark-submit parameters, settings that users may not touch, versions, and EMR's request.
+
+Pure: a RunSpec goes in, the body of StartJobRun comes out. Used by services (checks) and by the engine's adapter.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from chalicelib.core.errors import Invalid
+from chalicelib.core.ids import external_name
+from chalicelib.core.model import Files, Program, ProgramKind, RunSpec, Size
+from chalicelib.core.quantities import format_memory, parse_memory, whole_cores
+
+RELEASES: Mapping[str, str] = {
+    "3.3": "emr-6.11.0-latest",
+    "3.4": "emr-6.15.0-latest",
+    "3.5": "emr-7.12.0-latest",
+}
+"""Spark version -> the EMR on EKS release that carries it. A version that is older than all is served by the oldest
+row, as the closest newer one; a version that is newer than all is refused."""
+
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?")
+
+IDENTITY_CONF = re.compile(
+    r"spark\.(master|submit\.deployMode|app\.id"
+    r"|kubernetes\.(namespace|context|container\.image.*|(driver|executor)\.(container\.image|podTemplate.*|secret.*|volumes.*|pod\.name)"
+    r"|authenticate\..*|(driver|executor)\.(service|scheduler).*|file\.upload\.path|(driver|executor)\.limit.*)"
+    r"|hadoop\.fs\.s3.*(access|secret|session|credentials|assumed).*)"
+)
+"""Settings that decide who a driver is and where it runs. A user's conf may not contain them (DESIGN, section 7)."""
+
+
+def check_conf(conf: Mapping[str, str], *, field: str) -> None:
+    """Refuse a conf that would change identity, namespace, service account, image, pod template or volumes."""
+    for name in conf:
+        if IDENTITY_CONF.fullmatch(name):
+            raise Invalid(f"{field}: {name} is set by the platform and cannot be overridden.", field=field)
+
+
+def release_for(version: str) -> str:
+    """The EMR release label for a Spark version (`3.4`, `3.5.1`): the exact row, or the closest newer one.
+
+    Raises Invalid for a text that is no version, and for one newer than every row.
+    """
+    match = _VERSION.fullmatch(version)
+    if not match:
+        raise Invalid(f"{version!r} is no Spark version. Known versions: {', '.join(RELEASES)}.", field="spark_version")
+    wanted = (int(match[1]), int(match[2]))
+    for known, label in RELEASES.items():
+        if tuple(map(int, known.split("."))) >= wanted:
+            return label
+    raise Invalid(f"Spark {version} is not available. Known versions: {', '.join(RELEASES)}.", field="spark_version")
+
+
+_LISTS = {"--jars": "jars", "--py-files": "py_files", "--files": "files", "--archives": "archives",
+          "--packages": "packages", "--exclude-packages": "exclude_packages", "--repositories": "repositories"}  # fmt: skip
+_SIZES = {"--driver-memory": "driver_memory", "--executor-memory": "executor_memory", "--num-executors": "executors",
+          "--driver-cores": "driver_cores", "--executor-cores": "executor_cores"}  # fmt: skip
+_AS_CONF = {"--driver-java-options": "spark.driver.extraJavaOptions",
+            "--driver-class-path": "spark.driver.extraClassPath",
+            "--driver-library-path": "spark.driver.extraLibraryPath"}  # fmt: skip
+
+
+def parse_submit(spec: RunSpec, parameters: Sequence[str], *, field: str) -> RunSpec:
+    """A spec with everything that a list of spark-submit parameters says.
+
+    The first word that is no option is the application, all after it are its arguments. Raises Invalid for an unknown
+    option, one without its value, and a list that names no application.
+    """
+    files, size, conf = dict[str, tuple[str, ...]](), dict[str, int](), dict(spec.conf)
+    main_class, name, words = "", spec.name, list(parameters)
+    while words and words[0].startswith("-"):
+        option, equals, value = words.pop(0).partition("=")
+        if option == "--conf" or option == "-c":
+            pair = value if equals else _value(option, words, field)
+            setting, sign, text = pair.partition("=")
+            if not sign:
+                raise Invalid(f"{field}: --conf {pair!r} is not of the form name=value.", field=field)
+            conf[setting.strip()] = text
+            continue
+        value = value if equals else _value(option, words, field)
+        if option in _LISTS:
+            files[_LISTS[option]] = split_list(value)
+        elif option in _SIZES:
+            size[_SIZES[option]] = _size(option, value, field)
+        elif option in _AS_CONF:
+            conf[_AS_CONF[option]] = value
+        elif option == "--class":
+            main_class = value
+        elif option == "--name":
+            name = value
+        else:
+            raise Invalid(f"{field}: the option {option} is not supported.", field=field)
+    if not words:
+        raise Invalid(f"{field}: no application (a .py, .jar or .R file) is named.", field=field)
+    check_conf(conf, field=field)
+    program = Program(kind_of(words[0]), words[0], main_class, tuple(words[1:]))
+    return replace(spec, name=name, program=program, conf=conf, files=replace(spec.files, **files),
+                   size=replace(spec.size, **size))  # fmt: skip
+
+
+def _value(option: str, words: list[str], field: str) -> str:
+    if not words:
+        raise Invalid(f"{field}: the option {option} has no value.", field=field)
+    return words.pop(0)
+
+
+def _size(option: str, value: str, field: str) -> int:
+    if option.endswith("-memory"):
+        return parse_memory(value, field=f"{field} {option}")
+    return whole_cores(value, field=f"{field} {option}")
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """The items of a comma-separated text, as spark-submit takes it."""
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def kind_of(resource: str) -> ProgramKind:
+    """The language of an application, from its file's ending, as spark-submit tells it."""
+    path = resource.partition("?")[0].lower()
+    if path.endswith((".py", ".zip", ".egg")):
+        return ProgramKind.PYTHON
+    return ProgramKind.R if path.endswith(".r") else ProgramKind.JAR
+
+
+_SIZE_CONF = {
+    "spark.driver.cores": ("driver_cores", whole_cores),
+    "spark.driver.memory": ("driver_memory", parse_memory),
+    "spark.executor.cores": ("executor_cores", whole_cores),
+    "spark.executor.memory": ("executor_memory", parse_memory),
+    "spark.executor.instances": ("executors", whole_cores),
+    "spark.dynamicAllocation.maxExecutors": ("executors_max", whole_cores),
+}
+
+
+def size_from_conf(conf: Mapping[str, str], size: Size) -> Size:
+    """The size with what a Spark conf says about cores, memory and executors. Raises Invalid naming the setting."""
+    told = {attribute: parse(conf[name], field=name) for name, (attribute, parse) in _SIZE_CONF.items() if name in conf}
+    if conf.get("spark.dynamicAllocation.enabled", "").lower() != "true":
+        told.pop("executors_max", None)
+    return replace(size, **told)
+
+
+def start_job_run(
+    spec: RunSpec,
+    *,
+    workspace: str,
+    run: int,
+    entry_point: str,
+    arguments: Sequence[str],
+    extra: Files,
+    virtual_cluster: str,
+    role: str,
+    log_uri: str,
+) -> dict[str, Any]:
+    """The body of EMR on EKS's StartJobRun.
+
+    Sizes and conf travel as the `spark-defaults` classification, files and packages as spark-submit parameters; the
+    name and the client token are the run's external name, so a second request starts nothing.
+    """
+    name = external_name(workspace, run)
+    driver: dict[str, Any] = {"entryPoint": entry_point, "sparkSubmitParameters": _parameters(spec, extra)}
+    if arguments:
+        driver["entryPointArguments"] = list(arguments)
+    return {
+        "name": name,
+        "virtualClusterId": virtual_cluster,
+        "clientToken": name,
+        "executionRoleArn": role,
+        "releaseLabel": release_for(spec.spark_version),
+        "jobDriver": {"sparkSubmitJobDriver": {k: v for k, v in driver.items() if v}},
+        "configurationOverrides": {
+            "applicationConfiguration": [{"classification": "spark-defaults", "properties": _properties(spec)}],
+            "monitoringConfiguration": {
+                "persistentAppUI": "DISABLED",
+                "s3MonitoringConfiguration": {"logUri": log_uri},
+            },
+        },
+        "tags": {"sparkplane-run": name},
+    }
+
+
+def _parameters(spec: RunSpec, extra: Files) -> str:
+    words: list[str] = ["--class", spec.program.main_class] if spec.program.main_class else []
+    for option, attribute in _LISTS.items():
+        items: Iterable[str] = (*getattr(spec.files, attribute), *getattr(extra, attribute))
+        joined = ",".join(dict.fromkeys(items))
+        if joined:
+            words += [option, joined]
+    return shlex.join(words)
+
+
+def _properties(spec: RunSpec) -> dict[str, str]:
+    size = spec.size
+    sized = {
+        "spark.driver.cores": str(size.driver_cores),
+        "spark.driver.memory": format_memory(size.driver_memory),
+        "spark.executor.cores": str(size.executor_cores),
+        "spark.executor.memory": format_memory(size.executor_memory),
+        "spark.executor.instances": str(size.executors),
+    }
+    if size.executors_max > size.executors:
+        sized |= {
+            "spark.dynamicAllocation.enabled": "true",
+            "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+            "spark.dynamicAllocation.minExecutors": str(size.executors),
+            "spark.dynamicAllocation.maxExecutors": str(size.executors_max),
+        }
+    native = spec.program.kind is not ProgramKind.PYTHON
+    environment = {
+        f"{scope}.{name}": value
+        for name, value in spec.environment.items()
+        for scope in ("spark.kubernetes.driverEnv", "spark.executorEnv")
+        if native
+    }
+    return {"spark.app.name": spec.name, **sized, **environment, **spec.conf, **_final(sized, spec.conf)}
+
+
+def _final(sized: Mapping[str, str], conf: Mapping[str, str]) -> dict[str, str]:
+    """Sizes win over the conf, which was read into them: what is granted is what runs."""
+    return {name: value for name, value in sized.items() if name in conf}

@@ -1,0 +1,239 @@
+"""Analytics Engine's words to core's, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.core.capacity import UNLIMITED, PoolAccount
+from chalicelib.core.errors import Invalid, Malformed
+from chalicelib.core.model import Files, Pool, Program, ProgramKind, Run, RunSpec, Size
+from chalicelib.core.spark import kind_of, size_from_conf, split_list
+from chalicelib.core.states import Intent, RunState
+from chalicelib.dialects.analytics_engine.schemas import ApplicationDetails
+from chalicelib.dialects.wire import M, Misfit, fit
+
+DIALECT = "analytics_engine"
+
+
+def parse(schema: type[M], data: Any) -> M:
+    """`fit`, with what is wrong as a sentence that names the field."""
+    if not isinstance(data, dict):
+        raise Malformed("The body of the request must be a JSON object.")
+    try:
+        return fit(schema, data)
+    except Misfit as misfit:
+        if misfit.missing:
+            raise Invalid(f"{misfit.field} is required.", field=misfit.field) from None
+        message = f"{misfit.field}: expected {misfit.expected}, found {misfit.found.lower()}."
+        raise Invalid(message, field=misfit.field) from None
+
+
+_COUNT = "ae.spark.executor.count"
+
+
+def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: Pool) -> RunSpec:
+    """The spec of an application, with the instance's defaults beneath its own conf."""
+    conf = {**pool.conf, **details.conf}
+    spark_conf = {name: value for name, value in conf.items() if not name.startswith("ae.")}
+    if details.driver_class_path:
+        spark_conf["spark.driver.extraClassPath"] = details.driver_class_path
+    if _COUNT in conf:
+        spark_conf.setdefault("spark.executor.instances", conf[_COUNT])
+    kind = kind_of(details.application)
+    if kind is ProgramKind.JAR and not details.main_class:
+        raise Invalid("application_details.class is required for a jar.", field="application_details.class")
+    return RunSpec(
+        name=details.name or conf.get("spark.app.name") or details.application.rpartition("/")[2],
+        program=Program(kind, details.application, details.main_class, details.arguments),
+        pool=pool.name,
+        files=Files(
+            jars=split_list(details.jars),
+            py_files=split_list(details.py_files),
+            files=split_list(details.files),
+            archives=split_list(details.archives),
+            packages=split_list(details.packages),
+            repositories=split_list(details.repositories),
+        ),
+        conf=spark_conf,
+        environment=details.env,
+        size=size_from_conf(spark_conf, Size()),
+        spark_version=details.runtime.spark_version if details.runtime else "",
+        dialect=DIALECT,
+        original={"application_details": dict(raw), "defaults": dict(pool.conf)},
+    )
+
+
+S = RunState
+APPLICATION_STATE: Mapping[RunState, str] = {
+    S.QUEUED: "QUEUED",
+    S.GRANTED: "ACCEPTED",
+    S.LAUNCHING: "SUBMITTED",
+    S.RUNNING: "RUNNING",
+    S.TERMINATING: "STOPPED",
+    S.SUCCEEDED: "FINISHED",
+    S.FAILED: "FAILED",
+    S.CANCELED: "STOPPED",
+    S.TIMED_OUT: "AUTO_TERMINATED",
+    S.SKIPPED: "STOPPED",
+    S.INTERNAL_ERROR: "FAILED",
+}
+"""`wire/analytics_engine_v4.md`, 3.2. A run that is being ended is shown as it will end."""
+
+
+def application_state(run: Run) -> str:
+    """The run's state in Analytics Engine's words."""
+    if run.state is S.TERMINATING and run.intent is Intent.TIME_OUT:
+        return "AUTO_TERMINATED"
+    return APPLICATION_STATE[run.state]
+
+
+def core_states(words: str) -> list[RunState]:
+    """The core states that a `state` filter (`RUNNING,FINISHED`, in any case) asks for. Raises Invalid."""
+    known = {word for word in APPLICATION_STATE.values()} | {"WAITING", "OPS_TERMINATED"}
+    asked = {word.strip().upper() for word in words.split(",") if word.strip()}
+    if not asked or asked - known:
+        raise Invalid(f"state: {words!r} is not a list of states. Known: {', '.join(sorted(known))}.", field="state")
+    return [state for state, word in APPLICATION_STATE.items() if word in asked]
+
+
+def long_time(ms: int) -> str:
+    """`Friday 03 January 2025 08:40:42.324+0000`: the format of lists and details."""
+    at = datetime.fromtimestamp(ms / 1000, UTC)
+    return f"{_DAYS[at.weekday()]} {at.day:02d} {_MONTHS[at.month - 1]} {at:%Y %H:%M:%S}.{ms % 1000:03d}+0000"
+
+
+def iso_time(ms: int) -> str:
+    """`2021-04-21T04:24:01.000Z`: the format of `/status`."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+           "November", "December")  # fmt: skip
+
+
+def accepted_body(uuid: str) -> dict[str, Any]:
+    """The answer to a submission; v3's clients look for `id`."""
+    return {"application_id": uuid, "id": uuid, "state": "ACCEPTED"}
+
+
+def _shared(run: Run, uuid: str) -> dict[str, Any]:
+    times = {"start_time": run.started_at, "finish_time": run.ended_at, "creation_time": run.created_at}
+    return {
+        "application_id": uuid,
+        "state": application_state(run),
+        **{name: long_time(ms) for name, ms in times.items() if ms},
+        **({"spark_application_id": run.application_id} if run.application_id else {}),
+        "spark_application_name": run.spec.name,
+    }
+
+
+def list_entry(run: Run, uuid: str) -> dict[str, Any]:
+    """An application in a list."""
+    version = run.spec.spark_version
+    return {
+        **_shared(run, uuid),
+        "template_id": f"spark-{version}-cp4d-template",
+        "runtime": {"spark_version": version},
+    }
+
+
+def detail_body(run: Run, uuid: str) -> dict[str, Any]:
+    """An application whole: what was submitted, what was added to it, and how it goes."""
+    foreign = run.spec.dialect != DIALECT
+    details = _details_of(run.spec) if foreign else dict(run.spec.original["application_details"])
+    defaults = {} if foreign else dict(run.spec.original["defaults"])
+    details |= {
+        "instance_defaults_at_submission": {"conf": defaults},
+        "runtime": {"spark_version": run.spec.spark_version},
+    }
+    code = return_code(run)
+    return {
+        "application_details": details,
+        **_shared(run, uuid),
+        **({"return_code": code} if code is not None else {}),
+        **({"state_details": state_details(run)} if state_details(run) else {}),
+        "deploy_mode": "stand-alone",
+    }
+
+
+def _details_of(spec: RunSpec) -> dict[str, Any]:
+    """`application_details` that say what a run from another dialect is."""
+    details: dict[str, Any] = {"application": spec.program.resource, "conf": dict(spec.conf)}
+    if spec.program.arguments:
+        details["arguments"] = list(spec.program.arguments)
+    if spec.program.main_class:
+        details["class"] = spec.program.main_class
+    return details
+
+
+def return_code(run: Run) -> str | None:
+    """The program's exit code as text, once it is known."""
+    if run.state is S.SUCCEEDED:
+        return "0"
+    code = run.report.get("exit_code")
+    return str(code) if run.ended and isinstance(code, int) else "1" if run.state is S.FAILED else None
+
+
+QUOTA_SENTENCE = (
+    "This Job/Application requested exceeded Service Instance quota, "
+    "please contact your instance admin to increase quota"
+)
+"""Seed 002's own sentence, to the letter."""
+
+
+def state_details(run: Run) -> list[dict[str, str]]:
+    """Why the application is where it is."""
+    if run.state is S.QUEUED:
+        return [{"type": "info", "code": "instance_quota_exhausted", "message": QUOTA_SENTENCE}]
+    if run.state is S.FAILED:
+        return [{"type": "user_error", "code": run.reason.lower() or "failed", "message": run.message}]
+    if run.state is S.INTERNAL_ERROR:
+        return [{"type": "server_error", "code": run.reason.lower() or "internal_error", "message": run.message}]
+    if run.message:
+        return [{"type": "info", "code": run.reason.lower(), "message": run.message}]
+    return []
+
+
+def status_body(run: Run, uuid: str) -> dict[str, Any]:
+    """The answer of `/status`."""
+    return {
+        "id": uuid,
+        "state": application_state(run),
+        **({"start_time": iso_time(run.started_at)} if run.started_at else {}),
+        **({"finish_time": iso_time(run.ended_at)} if run.ended_at else {}),
+        **({"spark_application_id": run.application_id} if run.application_id else {}),
+    }
+
+
+def instance_body(uuid: str, pool: Pool, account: PoolAccount, namespace: str) -> dict[str, Any]:
+    """An instance: a pool, in Analytics Engine's words. A pool without a limit shows none."""
+    free = account.maximum - account.used
+    quota = {
+        "cpu_quota": _cores(account.maximum.cores),
+        "memory_quota_gibibytes": _gib(account.maximum.memory),
+        "avail_cpu_quota": _cores(free.cores),
+        "avail_memory_quota_gibibytes": _gib(free.memory),
+    }
+    return {
+        "instance_id": uuid,
+        "context_type": "space_instance",
+        "namespace": namespace,
+        "creation_time": long_time(pool.created_at),
+        "dataplane_type": "NA",
+        "endpoint_type": "public",
+        "home_volume": "",
+        "resource_quota": {name: value for name, value in quota.items() if value is not None},
+        "state": "Created",
+        "state_change_time": long_time(pool.created_at),
+    }
+
+
+def _cores(milli: int) -> float | int | None:
+    return None if milli > UNLIMITED // 2 else max(0, milli) // 1000 if milli % 1000 == 0 else max(0, milli) / 1000
+
+
+def _gib(mib: int) -> float | int | None:
+    return None if mib > UNLIMITED // 2 else max(0, mib) // 1024 if mib % 1024 == 0 else round(max(0, mib) / 1024, 3)

@@ -1,0 +1,54 @@
+"""The wire's shapes (seed 002; `wire/analytics_engine_v4.md`, 3.2)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field
+
+from chalicelib.dialects.wire import TextMap, Wire
+
+
+class Runtime(Wire):
+    """Which Spark."""
+
+    spark_version: str
+
+
+class ApplicationDetails(Wire):
+    """What to run. Lists of files are comma-separated texts, as spark-submit takes them."""
+
+    application: Annotated[str, Field(min_length=1)]
+    arguments: Annotated[
+        tuple[str, ...], Field(validation_alias=AliasChoices("arguments", "application_arguments"))
+    ] = ()
+    main_class: Annotated[str, Field(validation_alias="class")] = ""
+    conf: TextMap = {}
+    env: TextMap = {}
+    name: str = ""
+    jars: str = ""
+    packages: str = ""
+    repositories: str = ""
+    files: str = ""
+    archives: str = ""
+    py_files: Annotated[str, Field(validation_alias=AliasChoices("py-files", "pyFiles", "py_files"))] = ""
+    driver_class_path: Annotated[
+        str, Field(validation_alias=AliasChoices("driver-class-path", "driver_class_path"))
+    ] = ""
+    runtime: Runtime | None = None
+
+
+class ApplicationRequest(Wire):
+    """POST spark_applications."""
+
+    application_details: ApplicationDetails
+    volumes: Any = None
+    template_id: str = ""
+
+
+class Authorize(Wire):
+    """POST authorize: a username with a password or an API key; clients send the other fields as null."""
+
+    username: str
+    password: str | None = None
+    api_key: str | None = None

@@ -1,0 +1,51 @@
+"""Databricks' words for errors: `{"error_code", "message"}` (`wire/databricks_jobs_2_0.md`, 1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chalicelib.core import errors as e
+from chalicelib.core.errors import SparkplaneError
+from chalicelib.dialects.http import Answer, Fault, NoSuchRoute, Request, Voice, WrongMethod
+
+_CODES: Mapping[type[SparkplaneError], tuple[int, str]] = {
+    e.Malformed: (400, "MALFORMED_REQUEST"),
+    e.TooLarge: (413, "MAX_REQUEST_SIZE_EXCEEDED"),
+    e.Invalid: (400, "INVALID_PARAMETER_VALUE"),
+    e.NotFound: (400, "INVALID_PARAMETER_VALUE"),
+    e.InvalidState: (400, "INVALID_STATE"),
+    e.AlreadyExists: (400, "RESOURCE_ALREADY_EXISTS"),
+    e.Unauthenticated: (401, "UNAUTHENTICATED"),
+    e.Forbidden: (403, "PERMISSION_DENIED"),
+    e.TooMany: (429, "REQUEST_LIMIT_EXCEEDED"),
+    e.Conflict: (503, "TEMPORARILY_UNAVAILABLE"),
+    NoSuchRoute: (404, "ENDPOINT_NOT_FOUND"),
+    WrongMethod: (405, "METHOD_NOT_ALLOWED"),
+    Fault: (500, "INTERNAL_ERROR"),
+}
+
+_HEADERS: Mapping[int, Mapping[str, str]] = {
+    401: {"WWW-Authenticate": 'Basic realm="sparkplane"'},
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "1"},
+}
+
+
+def render(error: SparkplaneError, request: Request) -> Answer:
+    """An error as Databricks says it."""
+    status, code = next(_CODES[cls] for cls in type(error).__mro__ if cls in _CODES)
+    headers = dict(_HEADERS.get(status, {}))
+    if isinstance(error, WrongMethod):
+        headers["Allow"] = ", ".join(error.allowed)
+    return Answer({"error_code": code, "message": _message(error, request)}, status, headers)
+
+
+def _message(error: SparkplaneError, request: Request) -> str:
+    if isinstance(error, e.Gone):
+        return f"{error.kind} {error.id} has been deleted; its idempotency token cannot be used again."
+    if isinstance(error, NoSuchRoute):
+        return f"No API found for '{request.method} {request.path.removeprefix('/api/2.0')}'"
+    return error.message
+
+
+VOICE = Voice("databricks_jobs", ("/api/2.",), render)

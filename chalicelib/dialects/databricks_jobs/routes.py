@@ -1,0 +1,206 @@
+"""The operations of Jobs API 2.0 that run things: jobs and runs. Each parses, calls one service, and renders."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from chalicelib.core.errors import Invalid
+from chalicelib.core.ids import MAX_ID
+from chalicelib.core.model import NO_JOB, Job, JobActivity, Run, RunKind
+from chalicelib.dialects.databricks_jobs import mapping
+from chalicelib.dialects.databricks_jobs.errors import VOICE
+from chalicelib.dialects.databricks_jobs.mapping import parse
+from chalicelib.dialects.databricks_jobs.schemas import JobId, JobSettings, RunId, RunNow, RunsList, RunsSubmit
+from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
+from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
+from chalicelib.services import jobs, runs, submission, workflow
+from chalicelib.services.access import Call
+
+__all__ = ["OPERATIONS", "VOICE"]
+
+MAX_LOGS = 5_000_000
+"""Characters of output that get-output returns (seed 004, "Runs get output": the first 5 MB)."""
+
+MAX_PAGE = 1000
+
+
+def _locate(ports: Ports, workspace: str) -> mapping.Locate:
+    """`dbfs:/a/b` is the workspace's own copy in the blob store; every other URI is itself."""
+
+    def locate(uri: str) -> str:
+        if not uri.startswith("dbfs:/"):
+            return uri
+        return ports.blobs.uri(f"{workspace}/dbfs/{uri.removeprefix('dbfs:').lstrip('/')}")
+
+    return locate
+
+
+def _id(fields: dict[str, Any], name: str) -> int:
+    """An id for a prefetch: 0, which no record has, when there is none or it is not one."""
+    text = str(fields.get(name, ""))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 17 and int(text) <= MAX_ID else 0
+
+
+def _want_job(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
+    job = _id(quiet_fields(request), "job_id")
+    return [key(Job, workspace, job)] if job else []
+
+
+def _want_activity(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
+    job = _id(quiet_fields(request), "job_id")
+    return [key(Job, workspace, job), key(JobActivity, workspace, job)]
+
+
+def _want_run(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
+    return [key(Run, workspace, _id(quiet_fields(request), "run_id"))]
+
+
+def _want_submission(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
+    fields = quiet_fields(request)
+    token = fields.get("idempotency_token")
+    cluster = fields.get("new_cluster")
+    pool = cluster.get("instance_pool_id") if isinstance(cluster, dict) else None
+    return submission.submission_keys(
+        ports,
+        workspace,
+        pool=pool if isinstance(pool, str) and pool else "default",
+        idempotency=token if isinstance(token, str) and len(token) <= 64 else "",
+        job=_id(fields, "job_id") or NO_JOB,
+    )
+
+
+def create(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/create."""
+    raw = request.fields
+    mapping.refuse_multi_task(raw)
+    settings = parse(JobSettings, raw)
+    spec = mapping.job_spec(settings, raw, _locate(ports, call.workspace))
+    job = jobs.create_job(
+        ports,
+        call,
+        spec,
+        max_concurrent_runs=settings.max_concurrent_runs,
+        settings=mapping.known_settings(settings, raw),
+    )
+    return Answer({"job_id": job.id})
+
+
+def list_jobs(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /jobs/list: all of them; 2.0 has no paging."""
+    return Answer({"jobs": [mapping.job_body(job) for job in jobs.list_jobs(ports, call)]})
+
+
+def get(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /jobs/get."""
+    return Answer(mapping.job_body(jobs.get_job(ports, call, parse(JobId, request.fields).job_id)))
+
+
+def delete(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/delete."""
+    jobs.delete_job(ports, call, parse(JobId, request.fields).job_id)
+    return Answer({})
+
+
+def run_now(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/run-now."""
+    now = parse(RunNow, request.fields)
+    locate = _locate(ports, call.workspace)
+    made = submission.run_job(
+        ports,
+        call,
+        now.job_id,
+        submission.Request(idempotency=now.idempotency_token),
+        lambda job: mapping.overridden(job, now, locate),
+    )
+    number = made.number_in_job or runs.get_run(ports, call, made.run).number_in_job
+    return Answer({"run_id": made.run, "number_in_job": number})
+
+
+def submit(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/runs/submit."""
+    raw = request.fields
+    mapping.refuse_multi_task(raw)
+    body = parse(RunsSubmit, raw)
+    spec = mapping.submit_spec(body, raw, _locate(ports, call.workspace))
+    made = submission.submit(ports, call, spec, submission.Request(idempotency=body.idempotency_token))
+    return Answer({"run_id": made.run})
+
+
+def _shown_listing(call: Call, query: RunsList) -> Listing:
+    if query.job_id is not None:
+        return runs_of_job(call.workspace, query.job_id)
+    if query.active_only:
+        return active_runs(call.workspace, RunKind.BATCH)
+    return runs_of_workspace(call.workspace, RunKind.BATCH)
+
+
+def list_runs(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /jobs/runs/list."""
+    query = parse(RunsList, request.fields)
+    if query.active_only and query.completed_only:
+        raise Invalid("Only one of active_only and completed_only may be true.", field="active_only")
+    if query.limit >= MAX_PAGE:
+        raise Invalid(f"limit must be less than {MAX_PAGE}.", field="limit")
+    if query.job_id is not None:
+        jobs.get_job(ports, call, query.job_id)
+
+    def keep(run: Run) -> bool:
+        run_type = "JOB_RUN" if run.job != NO_JOB else "SUBMIT_RUN"
+        right_phase = not (query.active_only and run.ended) and not (query.completed_only and not run.ended)
+        return right_phase and query.run_type in {None, run_type}
+
+    page = runs.list_runs(
+        ports, [_shown_listing(call, query)], limit=query.limit or MAX_PAGE - 1, offset=query.offset, keep=keep
+    )
+    url = ports.settings.api_url
+    return Answer({"runs": [mapping.run_body(run, url) for run in page.runs], "has_more": page.more})
+
+
+def get_run(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /jobs/runs/get."""
+    run = runs.get_run(ports, call, parse(RunId, request.fields).run_id)
+    return Answer(mapping.run_body(run, ports.settings.api_url))
+
+
+def get_output(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /jobs/runs/get-output."""
+    run = runs.get_run(ports, call, parse(RunId, request.fields).run_id)
+    logs = workflow.driver_log(ports, run, "stdout", limit=MAX_LOGS + 1)
+    return Answer(mapping.output_body(run, ports.settings.api_url, logs, MAX_LOGS))
+
+
+def cancel(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/runs/cancel."""
+    runs.cancel_run(ports, call, parse(RunId, request.fields).run_id)
+    return Answer({})
+
+
+def cancel_all(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/runs/cancel-all."""
+    jobs.cancel_runs_of(ports, call, parse(JobId, request.fields).job_id)
+    return Answer({})
+
+
+def delete_run(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/runs/delete."""
+    runs.delete_run(ports, call, parse(RunId, request.fields).run_id)
+    return Answer({})
+
+
+BASE = "/api/2.0/jobs"
+
+OPERATIONS = [
+    Operation("POST", f"{BASE}/create", create, lambda p, w, r: submission.submission_keys(p, w, pool="default")),
+    Operation("GET", f"{BASE}/list", list_jobs),
+    Operation("GET", f"{BASE}/get", get, _want_job),
+    Operation("POST", f"{BASE}/delete", delete),
+    Operation("POST", f"{BASE}/run-now", run_now, _want_submission),
+    Operation("POST", f"{BASE}/runs/submit", submit, _want_submission),
+    Operation("GET", f"{BASE}/runs/list", list_runs, _want_job),
+    Operation("GET", f"{BASE}/runs/get", get_run, _want_run),
+    Operation("GET", f"{BASE}/runs/get-output", get_output, _want_run),
+    Operation("POST", f"{BASE}/runs/cancel", cancel, _want_run),
+    Operation("POST", f"{BASE}/runs/cancel-all", cancel_all, _want_activity),
+    Operation("POST", f"{BASE}/runs/delete", delete_run, _want_run),
+]

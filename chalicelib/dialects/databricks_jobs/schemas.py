@@ -1,0 +1,172 @@
+"""The wire's shapes (seed 004, "Data structures"). Only here do Databricks' names stand; `mapping` makes core of them.
+
+Tasks and features that have a schema but no engine yet are refused in `mapping`, by name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from chalicelib.dialects.wire import Bool, Int, TextMap, Wire
+
+Texts = tuple[str, ...]
+
+
+class AutoScale(Wire):
+    """Workers between two bounds; the greater must be strictly greater."""
+
+    min_workers: Int
+    max_workers: Int
+
+
+class NewCluster(Wire):
+    """A cluster for one run."""
+
+    spark_version: str
+    num_workers: Int | None = None
+    autoscale: AutoScale | None = None
+    node_type_id: str | None = None
+    driver_node_type_id: str | None = None
+    instance_pool_id: str | None = None
+    driver_instance_pool_id: str | None = None
+    spark_conf: TextMap = {}
+    spark_env_vars: TextMap = {}
+    custom_tags: Any = None
+    aws_attributes: Any = None
+    gcp_attributes: Any = None
+    azure_attributes: Any = None
+    cluster_log_conf: Any = None
+    init_scripts: Any = None
+    ssh_public_keys: Any = None
+    enable_elastic_disk: Any = None
+    policy_id: Any = None
+    data_security_mode: Any = None
+    runtime_engine: Any = None
+    single_user_name: Any = None
+
+
+class MavenLibrary(Wire):
+    """Maven coordinates, and where to look for them."""
+
+    coordinates: str
+    repo: str | None = None
+    exclusions: Texts = ()
+
+
+class Library(Wire):
+    """Exactly one member is set."""
+
+    jar: str | None = None
+    egg: str | None = None
+    whl: str | None = None
+    maven: MavenLibrary | None = None
+    pypi: Any = None
+    cran: Any = None
+
+
+class SparkPythonTask(Wire):
+    """A Python file by URI."""
+
+    python_file: str
+    parameters: Texts = ()
+
+
+class SparkJarTask(Wire):
+    """A main class in one of the libraries; `jar_uri` is the old way to name the jar."""
+
+    main_class_name: str | None = None
+    jar_uri: str | None = None
+    parameters: Texts = ()
+
+
+class SparkSubmitTask(Wire):
+    """Raw spark-submit parameters."""
+
+    parameters: Texts = ()
+
+
+class CronSchedule(Wire):
+    """When a job runs by itself."""
+
+    quartz_cron_expression: str
+    timezone_id: str
+    pause_status: Literal["PAUSED", "UNPAUSED"] = "UNPAUSED"
+
+
+TASKS = ("notebook_task", "spark_jar_task", "spark_python_task", "spark_submit_task", "pipeline_task", "run_job_task")
+TASKS_WITHOUT_ENGINE = ("notebook_task", "pipeline_task", "run_job_task")
+MULTI_TASK = ("tasks", "job_clusters", "git_source")
+"""Fields of newer versions that change what a request means; ignoring them would run something else."""
+
+
+class TaskSettings(Wire):
+    """What a job and a one-time run have in common."""
+
+    existing_cluster_id: str | None = None
+    new_cluster: NewCluster | None = None
+    spark_python_task: SparkPythonTask | None = None
+    spark_jar_task: SparkJarTask | None = None
+    spark_submit_task: SparkSubmitTask | None = None
+    notebook_task: Any = None
+    pipeline_task: Any = None
+    run_job_task: Any = None
+    libraries: tuple[Library, ...] = ()
+    timeout_seconds: Annotated[Int, Field(ge=0)] = 0
+    email_notifications: Any = None
+    webhook_notifications: Any = None
+    notification_settings: Any = None
+    health: Any = None
+
+
+class JobSettings(TaskSettings):
+    """A job's settings, as create, reset and update take them and get and list return them."""
+
+    name: str = "Untitled"
+    max_retries: Annotated[Int, Field(ge=-1)] = 0
+    min_retry_interval_millis: Annotated[Int, Field(ge=0)] = 0
+    retry_on_timeout: Bool = False
+    schedule: CronSchedule | None = None
+    max_concurrent_runs: Annotated[Int, Field(ge=0, le=1000)] = 1
+
+
+class RunsSubmit(TaskSettings):
+    """A one-time run."""
+
+    run_name: str = "Untitled"
+    idempotency_token: Annotated[str, Field(max_length=64)] = ""
+
+
+class RunNow(Wire):
+    """A run of a saved job, with parameters of its own."""
+
+    job_id: Int
+    jar_params: Texts | None = None
+    notebook_params: TextMap | None = None
+    python_params: Texts | None = None
+    spark_submit_params: Texts | None = None
+    idempotency_token: Annotated[str, Field(max_length=64)] = ""
+
+
+class JobId(Wire):
+    """A request about one job."""
+
+    job_id: Int
+
+
+class RunId(Wire):
+    """A request about one run."""
+
+    run_id: Int
+
+
+class RunsList(Wire):
+    """The filters of runs/list."""
+
+    active_only: Bool = False
+    completed_only: Bool = False
+    job_id: Int | None = None
+    offset: Annotated[Int, Field(ge=0)] = 0
+    limit: Annotated[Int, Field(ge=0)] = 20
+    run_type: Literal["JOB_RUN", "WORKFLOW_RUN", "SUBMIT_RUN"] | None = None

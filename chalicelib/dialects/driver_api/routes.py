@@ -1,0 +1,48 @@
+"""The driver's door, and the health check."""
+
+from __future__ import annotations
+
+from chalicelib.core.errors import Conflict, Invalid, NotFound, SparkplaneError, Unauthenticated
+from chalicelib.core.ids import parse_external_name
+from chalicelib.dialects.http import Answer, NoSuchRoute, OpenOperation, Request, Voice, WrongMethod
+from chalicelib.ports import Ports
+from chalicelib.services import workflow
+from chalicelib.services.access import admit_driver
+
+_STATUS: dict[type[SparkplaneError], int] = {
+    Invalid: 400, Unauthenticated: 401, NotFound: 404, NoSuchRoute: 404, WrongMethod: 405, Conflict: 503,
+}  # fmt: skip
+
+
+def render(error: SparkplaneError, request: Request) -> Answer:
+    """An error as plain JSON."""
+    status = next((_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS), 500)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return Answer({"message": error.message}, status, headers)
+
+
+VOICE = Voice("driver", ("/driver/",), render)
+
+
+def report(ports: Ports, request: Request) -> Answer:
+    """POST /driver/v1/runs/{run}/report: what the bootstrap saw."""
+    name = parse_external_name(request.parameters["run"])
+    if name is None:
+        raise Unauthenticated("The driver's secret is not the run's.")
+    admit_driver(ports, request.headers.get("authorization"), *name)
+    told = request.json
+    if not isinstance(told, dict):
+        raise Invalid("The report must be a JSON object.")
+    workflow.report(ports, *name, told)
+    return Answer({})
+
+
+def health(ports: Ports, request: Request) -> Answer:
+    """GET /health: the API answers."""
+    return Answer({"status": "ok"})
+
+
+OPERATIONS = [
+    OpenOperation("POST", "/driver/v1/runs/{run}/report", report),
+    OpenOperation("GET", "/health", health),
+]

@@ -1,0 +1,273 @@
+"""The shared way in: authenticate → parse → call one service → render; an error becomes the dialect's own body.
+
+A dialect is a Voice (how it words errors) and a list of Operations; `mount` declares their routes on the Chalice app.
+Every route takes every method, so that a wrong one is answered by the dialect too.
+
+Sizes. API Gateway hands Lambda an event of at most 6 MB (a body of about 4.5 MB when it is binary) and refuses larger
+ones with the gateway response in `infra/gateway_responses.json`. Answers over GZIP_OVER bytes are compressed when the
+client takes gzip; one that is still over ANSWER_MOST cannot leave Lambda.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl
+
+from chalice.app import Chalice, Response
+from chalice.app import Request as ChaliceRequest
+
+from chalicelib.core.errors import Malformed, SparkplaneError
+from chalicelib.observe import logger
+from chalicelib.ports import Key, Ports
+from chalicelib.services.access import Call, admit, credential_of
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+
+GZIP_OVER = 1_000_000
+ANSWER_MOST = 5_900_000
+
+
+class NoSuchRoute(SparkplaneError):
+    """The path is below a dialect's prefix, but none of its operations."""
+
+
+class WrongMethod(SparkplaneError):
+    """The path is an operation's, but not with this method. `allowed` are those that it has."""
+
+    def __init__(self, method: str, allowed: Collection[str]) -> None:
+        super().__init__(f"Method {method} is not allowed here; allowed: {', '.join(sorted(allowed))}.")
+        self.allowed = sorted(allowed)
+
+
+class Fault(SparkplaneError):
+    """Something of ours broke. The caller gets a reference into the log, and nothing else."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as a dialect sees it. Header names are lower case; of repeated ones, the last counts."""
+
+    method: str
+    path: str
+    resource: str
+    parameters: Mapping[str, str]
+    query: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str = ""
+
+    @cached_property
+    def json(self) -> Any:
+        """The body as JSON, whatever its content type says; None for an empty body. Raises Malformed."""
+        text = _text(self.body).strip()
+        return _parse_json(text) if text else None
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The body's fields, from JSON or a form; those of a GET merged with its query's, which win.
+
+        Never told by the content type: clients send JSON as a form, as text and with none (`wire/README.md`, 1 and 2).
+        Raises Malformed for a body that is neither.
+        """
+        text = _text(self.body).strip()
+        if not text:
+            told: Any = {}
+        elif _FORM.match(text):
+            told = dict(parse_qsl(text, keep_blank_values=True))
+        else:
+            told = _parse_json(text)
+        if not isinstance(told, dict):
+            raise Malformed("Invalid JSON given in the body of the request - expected a map")
+        return {**told, **dict(self.query)} if self.method in {"GET", "HEAD", "DELETE"} else told
+
+
+_FORM = re.compile(r"[^\s={}\[\]\"]+=")
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise Malformed("The body of the request is not UTF-8 text.") from None
+
+
+def _parse_json(text: str) -> Any:
+    def refuse(name: str) -> Any:
+        raise ValueError(name)
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise Malformed("Invalid JSON given in the body of the request - failed to parse given JSON") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an operation answers: a JSON body (None for no body at all), a status and headers."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Ports, Call, Request], Answer]
+OpenHandler = Callable[[Ports, Request], Answer]
+Prefetch = Callable[[Ports, str, Request], Collection[Key]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One verb on one path. `prefetch` names the records that will be needed, so that they are read with the token."""
+
+    method: str
+    path: str
+    handle: Handler
+    prefetch: Prefetch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOperation:
+    """An operation without the gate: token issue, health, and the driver's own door, which has its own secret."""
+
+    method: str
+    path: str
+    handle: OpenHandler
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A dialect's name, the path prefixes that are its own, and its words for errors."""
+
+    name: str
+    prefixes: tuple[str, ...]
+    error: Callable[[SparkplaneError, Request], Answer]
+
+
+_current: ContextVar[ChaliceRequest] = ContextVar("current")
+
+
+def remember_request(event: ChaliceRequest, get_response: Callable[[Any], Response]) -> Response:
+    """Chalice middleware: keeps the request for this thread, where Chalice itself has one for the whole process."""
+    _current.set(event)
+    return get_response(event)
+
+
+def mount(
+    app: Chalice, voice: Voice, operations: Sequence[Operation | OpenOperation], ports: Callable[[], Ports]
+) -> None:
+    """Declare a dialect's routes. `ports` is called at each request (wiring makes them once)."""
+    paths = dict.fromkeys(operation.path for operation in operations)
+    for path in paths:
+        own = {operation.method: operation for operation in operations if operation.path == path}
+
+        def view(own: Mapping[str, Operation | OpenOperation] = own, **_: str) -> Response:
+            return serve(voice, own, ports, request_of(_current.get()))
+
+        app.route(path, methods=METHODS, content_types=[], name=f"{voice.name}:{path}")(view)
+
+
+def request_of(event: ChaliceRequest) -> Request:
+    """The request in a Chalice event."""
+    query = event.query_params
+    raw = event.raw_body
+    return Request(
+        method=event.method,
+        path=event.path if "{" not in event.path else event.context.get("path", event.path),
+        resource=event.context.get("resourcePath", ""),
+        parameters=event.uri_params or {},
+        query=[(name, value) for name in query for value in query.getlist(name)] if query else [],
+        headers={name.lower(): value for name, value in event.headers.items()},
+        body=raw.encode() if isinstance(raw, str) else raw,
+        request_id=event.context.get("requestId", ""),
+    )
+
+
+def serve(
+    voice: Voice, own: Mapping[str, Operation | OpenOperation], ports: Callable[[], Ports], request: Request
+) -> Response:
+    """Answer one request. Whatever happens, the answer is in the dialect's own shape."""
+    try:
+        answer = _perform(own, ports(), request)
+    except SparkplaneError as error:
+        answer = voice.error(error, request)
+    except Exception:
+        logger().exception("request failed", request_id=request.request_id, path=request.path)
+        answer = voice.error(Fault(f"Internal error. Reference: {request.request_id}."), request)
+    return _rendered(answer, request)
+
+
+def _perform(own: Mapping[str, Operation | OpenOperation], ports: Ports, request: Request) -> Answer:
+    operation = own.get(request.method)
+    if isinstance(operation, OpenOperation):
+        return operation.handle(ports, request)
+    if operation is None and all(isinstance(o, OpenOperation) for o in own.values()):
+        raise WrongMethod(request.method, own)
+    credential = credential_of(ports, request.headers.get("authorization"))
+    prefetch = operation.prefetch(ports, credential.workspace, request) if operation and operation.prefetch else ()
+    call = admit(ports, credential, prefetch)
+    if operation is None:
+        raise WrongMethod(request.method, own)
+    return operation.handle(ports, call, request)
+
+
+class Rendered(Response):
+    """A response that is already what API Gateway takes."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(body="", headers=answer["headers"], status_code=answer["statusCode"])
+        self.answer = answer
+
+    def to_dict(self, binary_types: Any = None) -> dict[str, Any]:
+        """The proxy response."""
+        return self.answer
+
+
+def _rendered(answer: Answer, request: Request) -> Rendered:
+    headers = dict(answer.headers)
+    body = b""
+    if answer.status != 204 and not (answer.body is None and answer.status != 200):
+        headers.setdefault("Content-Type", "application/json")
+        body = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":")).encode()
+    encoded = len(body) > GZIP_OVER and "gzip" in request.headers.get("accept-encoding", "")
+    if encoded:
+        body = gzip.compress(body, compresslevel=5, mtime=0)
+        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    if len(body) > ANSWER_MOST:
+        raise ValueError("the answer is larger than Lambda can return")
+    return Rendered(
+        {
+            "statusCode": answer.status,
+            "headers": headers,
+            "multiValueHeaders": {},
+            "body": base64.b64encode(body).decode() if encoded else body.decode(),
+            "isBase64Encoded": encoded,
+        }
+    )
+
+
+def quiet_fields(request: Request) -> dict[str, Any]:
+    """The request's fields for a prefetch, which must not fail: empty when they cannot be parsed."""
+    try:
+        return request.fields
+    except Malformed:
+        return {}
+
+
+def mount_fallback(app: Chalice, voices: Sequence[Voice], default: Voice) -> None:
+    """Answer the paths that no operation has, in the words of the dialect whose prefix they are below."""
+
+    def unknown(**_: str) -> Response:
+        request = request_of(_current.get())
+        voice = next((v for v in voices if request.path.startswith(v.prefixes)), default)
+        return _rendered(voice.error(NoSuchRoute(f"No such path: {request.path}"), request), request)
+
+    for path in ("/", "/{proxy+}"):
+        app.route(path, methods=METHODS, content_types=[], name=f"unknown:{path}")(unknown)

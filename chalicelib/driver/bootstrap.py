@@ -1,0 +1,122 @@
+"""Starts one Python run inside the driver that spark-submit has made: environment, program, reports, end.
+
+`launch.py` (see `bundle.launch_file`) calls `main`. Exit codes: the program's own; 1 with a traceback for an
+exception; 1 with one sentence for a program that does not exist (type `ProgramNotFound` in the report); 130 for an
+interrupt; and death by SIGTERM for a SIGTERM. A program that ends by os._exit or is killed makes no report: its exit
+status tells.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+
+from . import environment
+from .execute import Outcome, describe, describe_text, run_main
+from .program import ProgramNotFound, fetched_by_spark_submit, find_program, map_argument
+from .report import Reporter
+from .spark_hook import SparkHook
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+    from typing import Any, NoReturn
+
+# A pod that is asked to stop has little time; what matters then is to end.
+SIGNAL_PATIENCE_SECONDS = 1.5
+_HIDDEN = "*********(redacted)"
+
+
+def main(config: Mapping[str, Any]) -> NoReturn:
+    """Run the program of `config` and leave by SystemExit with its exit code. Must be called on the main thread.
+
+    config: "run" ("<workspace>.<run id>"), "api" (base URL for reports, or ""), "secret" (the run's bearer secret),
+    "program" ({"uri", "arguments"}), "environment" (for driver and executors), "secrets" (optional: like environment,
+    but never in a Spark conf, so it reaches the driver's Python and Python workers only) and "image_roots" (see
+    `program`).
+    """
+    secrets = dict(config.get("secrets") or {})
+    reporter = Reporter(config.get("api") or "", config["run"], config["secret"])
+    ending = Ending(reporter, [config["secret"], *secrets.values()])
+    ending.install()
+    outcome = _run(config, secrets, reporter)
+    ending.outcome = outcome
+    reporter.open()
+    raise outcome.exit
+
+
+def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter) -> Outcome:
+    program, roots = config["program"], config.get("image_roots") or ()
+    try:
+        for_executors = environment.apply(config.get("environment") or {})
+        secrets = environment.apply(secrets)
+        SparkHook(for_executors, secrets, reporter.started).install()
+        path = find_program(program["uri"], roots, fetched_by_spark_submit)
+        arguments = [map_argument(argument, roots) for argument in program.get("arguments") or ()]
+    except ProgramNotFound as error:
+        return Outcome(SystemExit(f"sparkplane: {error}"), describe_text("ProgramNotFound", str(error)))
+    except Exception as error:  # noqa: BLE001 - shown and reported
+        sys.excepthook(type(error), error, error.__traceback__)
+        return Outcome(SystemExit(1), describe(error, error.__traceback__))
+    return run_main(path, arguments)
+
+
+class Ending:
+    """What happens last: Spark is stopped, so its event log is complete, and the control plane is told.
+
+    Registered with atexit before the program runs, so Python first waits for the program's threads and calls the
+    program's own exit functions. A child that the program forks inherits all this and must do none of it.
+    """
+
+    def __init__(self, reporter: Reporter, hidden: list[str]) -> None:
+        self.outcome: Outcome | None = None
+        self._reporter = reporter
+        self._hidden = [text for text in hidden if len(text) >= 4]
+        self._process = os.getpid()
+        self._over = False
+
+    def install(self) -> None:
+        atexit.register(self._at_exit)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _at_exit(self) -> None:
+        if os.getpid() != self._process or self._over:
+            return
+        stop_spark()
+        self._over = True
+        if self.outcome is not None:
+            self._reporter.finish({"exit_code": self.outcome.exit_code, "error": self._redacted(self.outcome.error)})
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Tell, then die of the same signal, so that the exit status is honest. Spark's JVM stops Spark by itself."""
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() == self._process and not self._over:
+            self._over = True
+            facts = {"signal": number, "exit_code": 128 + number, "error": None}
+            self._reporter.finish(facts, SIGNAL_PATIENCE_SECONDS)
+        os.kill(os.getpid(), number)
+
+    def _redacted(self, error: dict[str, str] | None) -> dict[str, str] | None:
+        """A report is shown to people who may not know the run's secrets; a program may well print them in an error."""
+        if error is None:
+            return None
+        shown = dict(error)
+        for text in self._hidden:
+            shown = {field: value.replace(text, _HIDDEN) for field, value in shown.items()}
+        return shown
+
+
+def stop_spark() -> None:
+    """Stop the SparkContext that is still active in this process, if any; one that cannot stop is worth one line."""
+    for name in ("pyspark.core.context", "pyspark.context"):
+        context = getattr(getattr(sys.modules.get(name), "SparkContext", None), "_active_spark_context", None)
+        if context is not None:
+            try:
+                context.stop()
+            except Exception as error:  # noqa: BLE001 - py4j raises many kinds; the program has ended
+                print(f"sparkplane: Spark did not stop cleanly: {type(error).__name__}", file=sys.stderr)
+            return

@@ -1,0 +1,349 @@
+"""What services need of the world, as protocols. `aws/` implements them; unit tests bring fakes.
+
+The store is a set of records with optimistic versions. A service reads with one `fetch`, computes new records purely,
+and writes them with one `commit` that takes effect whole or not at all; a `Clash` means that something it read has
+changed, so it reads again. All concurrency in Sparkplane rests on this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from chalicelib.core.capacity import Amount, Ledger
+from chalicelib.core.ids import sort_text
+from chalicelib.core.model import (
+    Deployment,
+    Event,
+    FeedHead,
+    FeedMark,
+    Hold,
+    Idempotency,
+    Job,
+    JobActivity,
+    Pool,
+    QueueRow,
+    Run,
+    RunKind,
+    Token,
+    User,
+)
+from chalicelib.core.states import RunState
+
+Record = (
+    Run
+    | Job
+    | JobActivity
+    | Pool
+    | Ledger
+    | QueueRow
+    | Hold
+    | Idempotency
+    | Token
+    | User
+    | Deployment
+    | Event
+    | FeedHead
+    | FeedMark
+)
+R = TypeVar("R")
+
+KEY_FIELDS: dict[type, tuple[str, ...]] = {
+    Run: ("workspace", "id"),
+    Job: ("workspace", "id"),
+    JobActivity: ("workspace", "job"),
+    Pool: ("workspace", "name"),
+    Ledger: ("cluster",),
+    QueueRow: ("cluster", "workspace", "pool", "ready_at", "run"),
+    Hold: ("cluster", "workspace", "run"),
+    Idempotency: ("workspace", "token"),
+    Token: ("workspace", "digest"),
+    User: ("workspace", "name"),
+    Deployment: (),
+    Event: ("workspace", "sequence"),
+    FeedHead: ("workspace",),
+    FeedMark: ("workspace", "run"),
+}
+"""What identifies a record of each type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The identity of one record."""
+
+    type: type
+    parts: tuple[str | int, ...]
+
+
+def key(type: type, *parts: str | int) -> Key:
+    """The key of a record of this type; `parts` as in KEY_FIELDS."""
+    if len(parts) != len(KEY_FIELDS[type]):
+        raise ValueError(f"{type.__name__} is keyed by {KEY_FIELDS[type]}")
+    return Key(type, parts)
+
+
+def key_of(record: Record) -> Key:
+    """The key of a record."""
+    return Key(type(record), tuple(getattr(record, name) for name in KEY_FIELDS[type(record)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write the record, if the stored version is still `record.version` (0: if there is none). The store adds one."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the record, if it is there with this version."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Take an amount off what a pool uses in a ledger, whatever the ledger's version; raises the version by one."""
+
+    cluster: str
+    pool: str
+    amount: Amount
+
+
+Change = Put | Delete | Release
+
+
+class Clash(Exception):
+    """A commit did not take effect, because these records were not as expected. Read again."""
+
+    def __init__(self, keys: Collection[Key]) -> None:
+        super().__init__(", ".join(f"{k.type.__name__}{k.parts}" for k in keys))
+        self.keys = frozenset(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list that the store keeps in order: its name, the type it holds, and what it is a list of."""
+
+    name: str
+    type: type
+    parts: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a listing. `next` is the position to go on from, empty at the end."""
+
+    records: tuple[Any, ...]
+    next: str = ""
+
+
+def runs_of_workspace(workspace: str, kind: RunKind) -> Listing:
+    """All runs of a kind, by id."""
+    return Listing("runs", Run, (workspace, kind))
+
+
+def active_runs(workspace: str, kind: RunKind) -> Listing:
+    """The runs that have not ended, by id."""
+    return Listing("active", Run, (workspace, kind))
+
+
+def runs_of_job(workspace: str, job: int) -> Listing:
+    """A job's runs, by id."""
+    return Listing("job", Run, (workspace, job))
+
+
+def runs_of_pool(workspace: str, pool: str, kind: RunKind) -> Listing:
+    """A pool's runs of a kind, by id."""
+    return Listing("pool", Run, (workspace, pool, kind))
+
+
+def runs_in_state(workspace: str, pool: str, kind: RunKind, state: RunState) -> Listing:
+    """A pool's runs of a kind in one state, by id."""
+    return Listing("state", Run, (workspace, pool, kind, state))
+
+
+def jobs_of_workspace(workspace: str) -> Listing:
+    """All saved jobs, by id."""
+    return Listing("jobs", Job, (workspace,))
+
+
+def queue_of(cluster: str, workspace: str, pool: str) -> Listing:
+    """A pool's queue, by the instant from which a run may start."""
+    return Listing("queue", QueueRow, (cluster, workspace, pool))
+
+
+def holds_of(cluster: str) -> Listing:
+    """Every run that holds capacity in a cluster."""
+    return Listing("holds", Hold, (cluster,))
+
+
+def events_of(workspace: str) -> Listing:
+    """A workspace's feed, by sequence number."""
+    return Listing("feed", Event, (workspace,))
+
+
+def position(listing: Listing, record: Record) -> str:
+    """Where a record stands in a listing: what `Page.next` is made of."""
+    if isinstance(record, QueueRow):
+        return f"{sort_text(record.ready_at)}#{sort_text(record.run)}"
+    if isinstance(record, Hold):
+        return f"{record.workspace}#{sort_text(record.run)}"
+    return sort_text(record.sequence if isinstance(record, Event) else record.id)  # type: ignore[union-attr]
+
+
+class Store(Protocol):
+    """Records with versions, in one table. Reads are strongly consistent, except that a listing of runs or jobs may
+    trail a write by a moment (`queue`, `holds` and `feed` never do)."""
+
+    def fetch(self, keys: Collection[Key]) -> dict[Key, Any]:
+        """The records that exist under these keys, in one round trip (per hundred keys)."""
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Apply all changes or none, in one round trip. Raises Clash."""
+
+    def page(self, listing: Listing, *, limit: int, after: str = "", newest_first: bool = True) -> Page:
+        """Up to `limit` records of a listing, from just beyond the position `after`."""
+
+
+class Blobs(Protocol):
+    """Bodies and logs: named byte strings."""
+
+    def put(self, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
+        """Store a body under a name, replacing what was there."""
+
+    def get(self, name: str, *, limit: int = 0, tail: bool = False) -> bytes | None:
+        """The body (with `limit`, at most so many of its first bytes, or last with `tail`), None if there is none."""
+
+    def uri(self, name: str) -> str:
+        """The s3:// URI of a name, for Spark."""
+
+
+class Workflows(Protocol):
+    """Executions of the run workflow, one for each (run, generation)."""
+
+    def start(self, run: Run) -> None:
+        """Start the execution of the run's generation; a second start of the same is no error."""
+
+    def alive(self, run: Run) -> bool:
+        """Whether the execution of the run's generation is running."""
+
+    def complete(self, token: str) -> None:
+        """Wake the execution that waits with this task token; a token that nobody waits with is no error."""
+
+
+class Timers(Protocol):
+    """Rings `dispatch` for a cluster at an instant."""
+
+    def ring(self, cluster: str, at_ms: int) -> None:
+        """Arrange the ring; arranging the same one twice is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineJob:
+    """A driver as the engine knows it. `state` is EMR's word; `name` is the run's external name."""
+
+    id: str
+    name: str
+    state: str
+    details: str = ""
+    failure: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the engine is done with it."""
+        return self.state in {"COMPLETED", "FAILED", "CANCELLED"}
+
+
+class EngineRefused(Exception):
+    """The engine says that this request can never work; `message` is its reason."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What the engine is given: the run, the file that it executes, and what the bootstrap adds."""
+
+    run: Run
+    entry_point: str
+    arguments: tuple[str, ...]
+    py_files: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """Where drivers run: EMR on EKS."""
+
+    def start(self, launch: Launch) -> str:
+        """Ask for the run's driver and return the engine's id; idempotent by run. Raises EngineRefused."""
+
+    def find(self, run: Run) -> EngineJob | None:
+        """The driver that was asked for under the run's name, if any."""
+
+    def describe(self, engine_id: str) -> EngineJob | None:
+        """A driver by the engine's id, None when the engine does not know it."""
+
+    def cancel(self, engine_id: str) -> None:
+        """Ask for a driver's end; no error when it has ended or is unknown."""
+
+    def live(self) -> list[EngineJob]:
+        """All drivers that have not ended."""
+
+    def log_names(self, run: Run, stream: str) -> Sequence[str]:
+        """The blob names that may hold the driver's `stdout` or `stderr`, gzipped."""
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> int:
+        """Epoch milliseconds."""
+
+
+class Dice(Protocol):
+    """Randomness."""
+
+    def bits(self, count: int) -> int:
+        """A random integer of so many bits."""
+
+    def text(self) -> str:
+        """An unguessable text of 256 bits, URL-safe."""
+
+
+class Secret(Protocol):
+    """The deployment's own key."""
+
+    def __call__(self) -> bytes:
+        """32 bytes, the same for ever; kept after the first call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an owner decides for a deployment (environment variables, in `wiring`)."""
+
+    workspace: str = "main"
+    cluster: str = "default"
+    api_url: str = ""
+    retention_days: int = 60
+    uri_schemes: tuple[str, ...] = ("s3", "s3a", "https", "local")
+    absolute_paths: str = "image"
+    default_spark: str = "3.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All ports together: the first argument of every service."""
+
+    store: Store
+    blobs: Blobs
+    workflows: Workflows
+    timers: Timers
+    engine: Engine
+    clock: Clock
+    dice: Dice
+    secret: Secret
+    settings: Settings = Settings()

@@ -1,0 +1,181 @@
+"""The one gate: who calls, and what they may do. Also users and tokens, for the administrator's command.
+
+`admit` is the first thing that happens to a request. It reads the token together with whatever the route expects to
+need (`prefetch`), in one round trip; nothing of that is looked at before the token is found good.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.core.credentials import (
+    WORKSPACE,
+    Credential,
+    digest_of,
+    hash_password,
+    parse_authorization,
+    password_matches,
+    split_user,
+    token_text,
+)
+from chalicelib.core.errors import AlreadyExists, Forbidden, Invalid, NotFound, Unauthenticated
+from chalicelib.core.ids import external_name
+from chalicelib.core.model import Principal, Role, Token, User
+from chalicelib.ports import Clash, Delete, Key, Ports, Put, key
+
+SESSION_MS = 12 * 3600 * 1000
+"""How long a token that a login issues is good for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An authenticated call: who, and the records that were read along with the token (absent ones as None)."""
+
+    principal: Principal
+    snapshot: Mapping[Key, Any] = field(default_factory=dict)
+
+    @property
+    def workspace(self) -> str:
+        """The caller's workspace."""
+        return self.principal.workspace
+
+    def require_admin(self) -> None:
+        """Raise Forbidden unless the caller administers its workspace."""
+        if not self.principal.is_admin:
+            raise Forbidden("This needs an administrator.")
+
+
+def read(ports: Ports, call: Call, keys: Collection[Key]) -> dict[Key, Any]:
+    """Records by key, from the call's snapshot where it has them; an absent record is an absent key."""
+    missing = [k for k in keys if k not in call.snapshot]
+    found = ports.store.fetch(missing) if missing else {}
+    return found | {k: call.snapshot[k] for k in keys if call.snapshot.get(k) is not None}
+
+
+def credential_of(ports: Ports, authorization: str | None) -> Credential:
+    """The credential in an Authorization header, not yet verified. Raises Unauthenticated."""
+    return parse_authorization(authorization, ports.settings.workspace)
+
+
+def admit(ports: Ports, credential: Credential, prefetch: Collection[Key] = ()) -> Call:
+    """Verify a credential and return the call. Raises Unauthenticated, in the same words whatever was wrong."""
+    token_key = key(Token, credential.workspace, credential.digest)
+    user_key = key(User, credential.workspace, credential.user) if credential.user else None
+    found = ports.store.fetch([token_key, *([user_key] if user_key else []), *prefetch])
+    token, user = found.get(token_key), found.get(user_key) if user_key else None
+    principal = _of_token(ports, credential, token) or _of_password(credential, user)
+    if principal is None:
+        raise Unauthenticated("The credentials are unknown, expired or revoked.")
+    return Call(principal, {k: found.get(k) for k in prefetch})
+
+
+def _of_token(ports: Ports, credential: Credential, token: Token | None) -> Principal | None:
+    if token is None or (token.expires_at and token.expires_at <= ports.clock.now()):
+        return None
+    if credential.user and credential.user != token.principal:
+        return None
+    return Principal(token.workspace, token.principal, token.role)
+
+
+def _of_password(credential: Credential, user: User | None) -> Principal | None:
+    if user is None or not password_matches(credential.secret, user.password):
+        return None
+    return Principal(user.workspace, user.name, user.role)
+
+
+def log_in(ports: Ports, username: str, secret: str) -> str:
+    """Issue a JWT for a username with its password or an API key (seed 002, "Authentication"). Raises Unauthenticated.
+
+    The JWT is an ordinary token whose text happens to be a JWT, because clients decode it: it is found by its digest,
+    expires with its `exp`, and can be revoked like any other.
+    """
+    import jwt  # imported here: only a login needs it, and cold starts pay for imports
+
+    workspace, name = split_user(username, ports.settings.workspace)
+    principal = admit(ports, Credential(workspace, secret, name)).principal
+    now = ports.clock.now()
+    expires = now + SESSION_MS
+    claims = {
+        "sub": principal.name,
+        "username": principal.name,
+        "workspace": principal.workspace,
+        "role": principal.role.value,
+        "iat": now // 1000,
+        "exp": expires // 1000,
+        "jti": ports.dice.text(),
+    }
+    text = jwt.encode(claims, ports.secret(), algorithm="HS256")
+    _store_token(ports, principal, text, expires_at=expires, label="login")
+    return text
+
+
+def create_user(ports: Ports, workspace: str, name: str, role: Role, password: str = "") -> User:
+    """Create a user. Raises AlreadyExists, and Invalid for a name or workspace that cannot be."""
+    if not WORKSPACE.fullmatch(workspace):
+        raise Invalid(
+            f"{workspace!r} is not a workspace name: lower case letters, digits and dashes.", field="workspace"
+        )
+    if not name or ":" in name or "/" in name or name == "token":
+        raise Invalid(f"{name!r} cannot be a user's name.", field="name")
+    user = User(workspace, name, role, ports.clock.now(), _hashed(ports, password))
+    try:
+        ports.store.commit([Put(user)])
+    except Clash:
+        raise AlreadyExists(f"User {name} exists in workspace {workspace}.", field="name") from None
+    return user
+
+
+def _hashed(ports: Ports, password: str) -> str:
+    return hash_password(password, ports.dice.bits(128).to_bytes(16, "big")) if password else ""
+
+
+def create_token(ports: Ports, workspace: str, name: str, *, ttl_ms: int = 0, text: str = "", label: str = "") -> str:
+    """Issue a token to a user and return its text, which is not kept. Raises NotFound. `text` fixes the text."""
+    user_key = key(User, workspace, name)
+    user = ports.store.fetch([user_key]).get(user_key)
+    if user is None:
+        raise NotFound("User", name)
+    principal = Principal(workspace, name, user.role)
+    text = text or token_text(workspace, ports.dice.text())
+    _store_token(ports, principal, text, expires_at=ports.clock.now() + ttl_ms if ttl_ms else 0, label=label)
+    return text
+
+
+def _store_token(ports: Ports, principal: Principal, text: str, *, expires_at: int, label: str) -> None:
+    token = Token(
+        principal.workspace,
+        digest_of(text),
+        principal.name,
+        principal.role,
+        ports.clock.now(),
+        expires_at=expires_at,
+        label=label,
+    )
+    try:
+        ports.store.commit([Put(token)])
+    except Clash:
+        raise AlreadyExists("This token exists.", field="token") from None
+
+
+def revoke_token(ports: Ports, workspace: str, text: str) -> None:
+    """Make a token worthless at once. Raises NotFound."""
+    token_key = key(Token, workspace, digest_of(text))
+    token = ports.store.fetch([token_key]).get(token_key)
+    if token is None:
+        raise NotFound("Token", "given")
+    ports.store.commit([Delete(token)])
+
+
+def run_secret(ports: Ports, workspace: str, run: int) -> str:
+    """The bearer secret of one run's driver: good for that run's reports and nothing else."""
+    return hmac.new(ports.secret(), f"driver:{external_name(workspace, run)}".encode(), "sha256").hexdigest()
+
+
+def admit_driver(ports: Ports, authorization: str | None, workspace: str, run: int) -> None:
+    """Verify a driver's secret. Raises Unauthenticated."""
+    scheme, _, secret = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(secret.strip(), run_secret(ports, workspace, run)):
+        raise Unauthenticated("The driver's secret is not the run's.")

@@ -1,0 +1,93 @@
+"""Saved jobs: definitions that make runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.core.ids import RANDOM_BITS, make_id
+from chalicelib.core.model import Job, JobActivity, Pool, Run, RunSpec
+from chalicelib.core.states import Intent
+from chalicelib.ports import Clash, Delete, Ports, Put, jobs_of_workspace, key
+from chalicelib.services.access import Call, read
+from chalicelib.services.runs import cancel
+from chalicelib.services.submission import ATTEMPTS, check_spec
+
+
+def create_job(
+    ports: Ports, call: Call, spec: RunSpec, *, max_concurrent_runs: int, settings: Mapping[str, Any]
+) -> Job:
+    """Save a job. Raises Invalid, and NotFound for its pool."""
+    check_spec(ports, spec)
+    pool_key = key(Pool, call.workspace, spec.pool)
+    if pool_key not in read(ports, call, [pool_key]):
+        raise NotFound("Pool", spec.pool, field="pool")
+    for _ in range(ATTEMPTS):
+        now = ports.clock.now()
+        id = make_id(now, ports.dice.bits(RANDOM_BITS))
+        job = Job(call.workspace, id, spec, call.principal.name, now, max_concurrent_runs, settings)
+        try:
+            ports.store.commit([Put(job), Put(JobActivity(call.workspace, id))])
+            return job
+        except Clash:
+            continue
+    raise Conflict("Too many jobs are being created at once; please try again.")
+
+
+def get_job(ports: Ports, call: Call, job: int) -> Job:
+    """A saved job. Raises NotFound."""
+    job_key = key(Job, call.workspace, job)
+    found = read(ports, call, [job_key]).get(job_key)
+    if not isinstance(found, Job):
+        raise NotFound("Job", job, field="job_id")
+    return found
+
+
+def list_jobs(ports: Ports, call: Call) -> list[Job]:
+    """All saved jobs, oldest first."""
+    found: list[Job] = []
+    after = ""
+    while True:
+        page = ports.store.page(jobs_of_workspace(call.workspace), limit=1000, after=after, newest_first=False)
+        found += page.records
+        after = page.next
+        if not after:
+            return found
+
+
+def delete_job(ports: Ports, call: Call, job: int) -> None:
+    """Remove a job; no error when it is not there. No new runs can be made of it from now on, and the stream sees to
+    it that those which live are asked to end (`retire`)."""
+    keys = [key(Job, call.workspace, job), key(JobActivity, call.workspace, job)]
+    for _ in range(ATTEMPTS):
+        found = ports.store.fetch(keys)
+        if not found:
+            return
+        try:
+            ports.store.commit([Delete(record) for record in found.values()])
+            return
+        except Clash:
+            continue
+    raise Conflict("The job is in use by too many at once; please try again.")
+
+
+def retire(ports: Ports, activity: JobActivity) -> None:
+    """Ask the runs of a job that was removed to end."""
+    _cancel_all(ports, activity.workspace, activity.active)
+
+
+def cancel_runs_of(ports: Ports, call: Call, job: int) -> None:
+    """Ask all active runs of a job to end. Raises NotFound."""
+    keys = [key(Job, call.workspace, job), key(JobActivity, call.workspace, job)]
+    found = read(ports, call, keys)
+    if keys[0] not in found:
+        raise NotFound("Job", job, field="job_id")
+    activity = found.get(keys[1])
+    _cancel_all(ports, call.workspace, activity.active if activity else frozenset())
+
+
+def _cancel_all(ports: Ports, workspace: str, runs: frozenset[int]) -> None:
+    found = ports.store.fetch([key(Run, workspace, run) for run in runs])
+    for run in found.values():
+        cancel(ports, run, Intent.CANCEL)

@@ -1,0 +1,103 @@
+"""Pools: named capacity. A pool's definition is a record of its own; its limits are rows of the cluster's ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.core.capacity import EVERYTHING, Amount, Ledger, PoolAccount, pool_key
+from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.core.model import Pool
+from chalicelib.ports import Change, Clash, Key, Ports, Put, key
+from chalicelib.services.access import Call, read
+from chalicelib.services.submission import ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """A pool with its account in the ledger."""
+
+    pool: Pool
+    account: PoolAccount
+
+
+def pool_keys(ports: Ports, workspace: str, pool: str) -> list[Key]:
+    """What `get_pool` reads: for a dialect's prefetch."""
+    return [key(Pool, workspace, pool), key(Ledger, ports.settings.cluster)]
+
+
+def get_pool(ports: Ports, call: Call, pool: str) -> PoolView:
+    """A pool of the caller's workspace. Raises NotFound."""
+    keys = pool_keys(ports, call.workspace, pool)
+    found = read(ports, call, keys)
+    if not isinstance(found.get(keys[0]), Pool):
+        raise NotFound("Pool", pool, field="pool")
+    ledger = found.get(keys[1])
+    account = ledger.pools.get(pool_key(call.workspace, pool)) if ledger else None
+    return PoolView(found[keys[0]], account or PoolAccount())
+
+
+def ensure_pool(
+    ports: Ports,
+    workspace: str,
+    pool: str,
+    *,
+    maximum: Amount | None = None,
+    minimum: Amount | None = None,
+    priority: int | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> PoolView:
+    """Create a pool, or change what is given of one that exists; running drivers are not touched. The pool's record
+    changes with its limits, which is what rings dispatch.
+
+    `defaults` are fields of Pool (`spark_version`, `conf`, `facets`).
+    """
+    for _ in range(ATTEMPTS):
+        pool_key_, ledger_key = key(Pool, workspace, pool), key(Ledger, ports.settings.cluster)
+        found = ports.store.fetch([pool_key_, ledger_key])
+        record: Pool = found.get(pool_key_) or Pool(workspace, pool, ports.clock.now())
+        now = ports.clock.now()
+        ledger: Ledger = found.get(ledger_key) or Ledger(ports.settings.cluster)
+        name = pool_key(workspace, pool)
+        account = ledger.pools.get(name, PoolAccount())
+        account_after = replace(
+            account,
+            maximum=maximum if maximum is not None else account.maximum,
+            minimum=minimum if minimum is not None else account.minimum,
+            priority=priority if priority is not None else account.priority,
+        )
+        record_after = replace(record, **(defaults or {}))
+        if record.version and record_after == record and account_after == account and name in ledger.pools:
+            return PoolView(record, account)
+        changes: list[Change] = [
+            Put(replace(record_after, changed_at=now)),
+            Put(replace(ledger, pools={**ledger.pools, name: account_after})),
+        ]
+        try:
+            ports.store.commit(changes)
+            return PoolView(record_after, account_after)
+        except Clash:
+            continue
+    raise Conflict("The pool is being changed by too many at once; please try again.")
+
+
+def limit_cluster(ports: Ports, workspace: str, total: Amount = EVERYTHING) -> None:
+    """Set what all pools of the cluster together may hold. The workspace's default pool is marked as changed with it,
+    since that is what rings dispatch."""
+    ledger_key, default_key = key(Ledger, ports.settings.cluster), key(Pool, workspace, "default")
+    for _ in range(ATTEMPTS):
+        found = ports.store.fetch([ledger_key, default_key])
+        ledger: Ledger = found.get(ledger_key) or Ledger(ports.settings.cluster)
+        if ledger.total == total and ledger.version:
+            return
+        default: Pool | None = found.get(default_key)
+        changes: list[Change] = [Put(replace(ledger, total=total))]
+        if default:
+            changes.append(Put(replace(default, changed_at=ports.clock.now())))
+        try:
+            ports.store.commit(changes)
+            return
+        except Clash:
+            continue
+    raise Conflict("The ledger is being changed by too many at once; please try again.")

@@ -1,0 +1,205 @@
+"""Making runs: of a spec, or of a saved job. One read, one commit; nothing is started in the request path.
+
+Capacity, dispatch and everything after leave from the table's stream (DESIGN, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from chalicelib.core.capacity import Ledger, pool_key
+from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, TooMany, Unschedulable
+from chalicelib.core.ids import RANDOM_BITS, make_id
+from chalicelib.core.model import (
+    NO_JOB,
+    Idempotency,
+    Job,
+    JobActivity,
+    Pool,
+    QueueRow,
+    Run,
+    RunSpec,
+    Trigger,
+)
+from chalicelib.core.spark import check_conf, release_for
+from chalicelib.core.states import RunState
+from chalicelib.core.uris import check_files
+from chalicelib.ports import Change, Clash, Key, Ports, Put, key
+from chalicelib.services.access import Call, read
+
+ATTEMPTS = 12
+"""How often a service reads again after a Clash before it gives up with Conflict."""
+
+MAX_ACTIVE_PER_JOB = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What a submission answers. `created` is False when an idempotency token found its run."""
+
+    run: int
+    number_in_job: int
+    created: bool
+    record: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a dialect asks for beyond the spec: the caller's token, and what to do with a run too large for its pool.
+
+    `park_oversized` queues such a run until an administrator raises the limits (Analytics Engine); otherwise it is
+    refused with Unschedulable.
+    """
+
+    idempotency: str = ""
+    trigger: Trigger = Trigger.ON_DEMAND
+    park_oversized: bool = False
+
+
+def submission_keys(ports: Ports, workspace: str, *, pool: str, idempotency: str = "", job: int = NO_JOB) -> list[Key]:
+    """What a submission reads: for a dialect's prefetch, so that it rides with the token."""
+    keys = [key(Pool, workspace, pool), key(Ledger, ports.settings.cluster)]
+    if idempotency:
+        keys.append(key(Idempotency, workspace, idempotency))
+    if job != NO_JOB:
+        keys += [key(Job, workspace, job), key(JobActivity, workspace, job)]
+    return keys
+
+
+def submit(ports: Ports, call: Call, spec: RunSpec, request: Request) -> Submitted:
+    """Make a run of a spec. Raises Invalid, NotFound (the pool), Unschedulable, Gone (the token's run was deleted)."""
+    check_spec(ports, spec)
+    return _make(ports, call, request, lambda found: (spec, None, None), pool=spec.pool)
+
+
+def run_job(ports: Ports, call: Call, job: int, request: Request, override: Callable[[Job], RunSpec]) -> Submitted:
+    """Make a run of a saved job, with its spec overridden. At the job's limit the run is made, and SKIPPED at once.
+
+    Raises as `submit` does, and NotFound for the job.
+    """
+
+    def choose(found: dict[Key, object]) -> tuple[RunSpec, Job, JobActivity]:
+        saved, activity = found.get(key(Job, call.workspace, job)), found.get(key(JobActivity, call.workspace, job))
+        if not isinstance(saved, Job) or not isinstance(activity, JobActivity):
+            raise NotFound("Job", job, field="job_id")
+        spec = override(saved)
+        check_spec(ports, spec)
+        return spec, saved, activity
+
+    return _make(ports, call, request, choose, pool="default", job=job)
+
+
+def check_spec(ports: Ports, spec: RunSpec) -> None:
+    """Refuse what could never be launched: foreign URIs, protected conf, a Spark version that nobody has."""
+    check_conf(spec.conf, field="conf")
+    check_files(spec, ports.settings.uri_schemes)
+    release_for(spec.spark_version or ports.settings.default_spark)
+    if not spec.program.resource and not (spec.program.main_class and spec.files.jars):
+        raise Invalid("The run names neither a program nor a main class with its jar.", field="program")
+
+
+_Chooser = Callable[[dict[Key, object]], tuple[RunSpec, Job | None, JobActivity | None]]
+
+
+def _make(ports: Ports, call: Call, request: Request, choose: _Chooser, *, pool: str, job: int = NO_JOB) -> Submitted:
+    for _ in range(ATTEMPTS):
+        keys = submission_keys(ports, call.workspace, pool=pool, idempotency=request.idempotency, job=job)
+        found = read(ports, call, keys)
+        known = found.get(key(Idempotency, call.workspace, request.idempotency)) if request.idempotency else None
+        if known is not None:
+            return _replayed(known)
+        spec, saved, activity = choose(found)
+        if spec.pool != pool:
+            found |= read(ports, call, [key(Pool, call.workspace, spec.pool)])
+        run = _new_run(ports, call, request, _with_defaults(ports, call, spec, found), activity)
+        ledger = found.get(key(Ledger, ports.settings.cluster))
+        run = _judge(run, saved, activity, ledger, request)
+        try:
+            ports.store.commit(_changes(ports, run, activity, request))
+            return Submitted(run.id, run.number_in_job, True, run)
+        except Clash:
+            call = replace(call, snapshot={})
+    raise Conflict("Too many submissions at once; please try again.")
+
+
+def _replayed(known: Idempotency) -> Submitted:
+    if known.deleted:
+        raise Gone("Run", known.run, field="idempotency_token")
+    return Submitted(known.run, 0, False)
+
+
+def _with_defaults(ports: Ports, call: Call, spec: RunSpec, found: dict[Key, object]) -> RunSpec:
+    """The spec with its pool's defaults beneath it."""
+    pool = found.get(key(Pool, call.workspace, spec.pool))
+    if not isinstance(pool, Pool):
+        raise NotFound("Pool", spec.pool, field="pool")
+    return replace(spec, spark_version=spec.spark_version or pool.spark_version or ports.settings.default_spark)
+
+
+def _new_run(ports: Ports, call: Call, request: Request, spec: RunSpec, activity: JobActivity | None) -> Run:
+    now = ports.clock.now()
+    id = make_id(now, ports.dice.bits(RANDOM_BITS))
+    return Run(
+        workspace=call.workspace,
+        id=id,
+        spec=spec,
+        created_by=call.principal.name,
+        created_at=now,
+        job=activity.job if activity else NO_JOB,
+        number_in_job=activity.last_number + 1 if activity else 1,
+        first_attempt=id,
+        trigger=request.trigger,
+        idempotency=request.idempotency,
+    )
+
+
+def _judge(run: Run, saved: Job | None, activity: JobActivity | None, ledger: Ledger | None, request: Request) -> Run:
+    """The run as it is to be created: queued, skipped at its job's limit, or refused as too large."""
+    if saved and activity and len(activity.active) >= saved.max_concurrent_runs:
+        message = f"The job is at its limit of {saved.max_concurrent_runs} concurrent runs."
+        return replace(
+            run, state=RunState.SKIPPED, reason="MAX_CONCURRENT_RUNS", message=message, ended_at=run.created_at
+        )
+    if activity and len(activity.active) >= MAX_ACTIVE_PER_JOB:
+        raise TooMany(f"There are already {len(activity.active)} active runs (limit: {MAX_ACTIVE_PER_JOB}).")
+    ceiling = ledger.ceiling(pool_key(run.workspace, run.spec.pool)) if ledger else None
+    if ceiling and not run.spec.size.amount().fits(ceiling):
+        if not request.park_oversized:
+            raise Unschedulable(oversize_message(run), field="size")
+        return replace(run, reason="OVERSIZED", message=oversize_message(run))
+    return run
+
+
+def oversize_message(run: Run) -> str:
+    """Why a run can never start under the present limits."""
+    amount = run.spec.size.amount()
+    return (
+        f"The run asks for {amount.cores / 1000:g} cores and {amount.memory / 1024:g} GiB of memory in total, "
+        f"which is more than pool {run.spec.pool} may ever hold."
+    )
+
+
+def _changes(ports: Ports, run: Run, activity: JobActivity | None, request: Request) -> list[Change]:
+    changes: list[Change] = [Put(run)]
+    if run.state is RunState.QUEUED:
+        changes.append(Put(queue_row(ports, run)))
+    if activity:
+        active = activity.active if run.ended else activity.active | {run.id}
+        changes.append(Put(replace(activity, last_number=run.number_in_job, active=active)))
+    if request.idempotency:
+        expires = run.created_at + ports.settings.retention_days * 86_400_000
+        changes.append(Put(Idempotency(run.workspace, request.idempotency, run.id, expires_at=expires)))
+    return changes
+
+
+def queue_row(ports: Ports, run: Run) -> QueueRow:
+    """The run's place in its pool's queue."""
+    return QueueRow(
+        cluster=ports.settings.cluster,
+        workspace=run.workspace,
+        pool=run.spec.pool,
+        run=run.id,
+        ready_at=max(run.created_at, run.not_before),
+        amount=run.spec.size.amount(),
+    )

@@ -1,0 +1,118 @@
+"""Repairs. Everything in Sparkplane is rung by somebody; the sweep finds what nobody rang for. Safe at any time.
+
+It runs at start and hourly while runs are live, and arms itself. It looks for granted runs without an execution,
+drivers that no run owns, a ledger that does not add up, and queues that nobody looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from chalicelib.core import transitions
+from chalicelib.core.capacity import NOTHING, Amount, Ledger, pool_key
+from chalicelib.core.ids import parse_external_name
+from chalicelib.core.model import Hold, Run
+from chalicelib.ports import Clash, Delete, Ports, Put, holds_of, key
+from chalicelib.services.dispatch import dispatch
+from chalicelib.services.runs import edit_run
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """What a sweep mended, for the log and for alarms."""
+
+    restarted: int = 0
+    strays: int = 0
+    ledger: int = 0
+    live: int = 0
+
+
+def sweep(ports: Ports, cluster: str) -> Repairs:
+    """Look at everything that is live in a cluster, and mend what is amiss."""
+    ledger = _recount(ports, cluster)
+    holds = _holds(ports, cluster)
+    restarted = sum(_adopt(ports, hold) for hold in holds)
+    strays = _stop_strays(ports)
+    dispatch(ports, cluster)
+    return Repairs(restarted, strays, ledger, len(holds))
+
+
+def _holds(ports: Ports, cluster: str) -> list[Hold]:
+    found: list[Hold] = []
+    after = ""
+    while True:
+        page = ports.store.page(holds_of(cluster), limit=500, after=after, newest_first=False)
+        found += page.records
+        after = page.next
+        if not after:
+            return found
+
+
+def _adopt(ports: Ports, hold: Hold) -> int:
+    """Give a run without a living execution a new generation and a new execution."""
+    run_key = key(Run, hold.workspace, hold.run)
+    run: Run | None = ports.store.fetch([run_key]).get(run_key)
+    if run is None or not run.holding:
+        _drop(ports, hold)
+        return 1
+    if ports.workflows.alive(run):
+        return 0
+
+    def raised(r: Run) -> Run | None:
+        return transitions.regenerate(r) if r.generation == run.generation and r.holding else None
+
+    found = edit_run(ports, run.workspace, run.id, raised)
+    if found and found.generation == run.generation + 1:
+        ports.workflows.start(found)
+        return 1
+    return 0
+
+
+def _drop(ports: Ports, hold: Hold) -> None:
+    """Remove a hold whose run has ended or is gone; the recount then returns its capacity."""
+    try:
+        ports.store.commit([Delete(hold)])
+    except Clash:
+        return  # somebody else released it meanwhile
+    _recount(ports, hold.cluster)
+
+
+def _stop_strays(ports: Ports) -> int:
+    """Stop drivers whose run has ended, or is unknown. A driver with a foreign name is not ours to judge."""
+    strays = 0
+    for job in ports.engine.live():
+        name = parse_external_name(job.name)
+        if name is None:
+            continue
+        run: Run | None = ports.store.fetch([key(Run, *name)]).get(key(Run, *name))
+        if run is None or run.ended or (run.engine_id and run.engine_id != job.id):
+            ports.engine.cancel(job.id)
+            strays += 1
+    return strays
+
+
+def _recount(ports: Ports, cluster: str) -> int:
+    """Make the ledger's usage what the holds add up to. The ledger is read first and written at its version, so a
+    grant or a release in between makes the write fail, and the next sweep looks again."""
+    ledger_key = key(Ledger, cluster)
+    ledger: Ledger | None = ports.store.fetch([ledger_key]).get(ledger_key)
+    if ledger is None:
+        return 0
+    held: dict[str, Amount] = {}
+    for hold in _holds(ports, cluster):
+        pool = pool_key(hold.workspace, hold.pool)
+        held[pool] = held.get(pool, NOTHING) + hold.amount
+    counted = _with_usage(ledger, held)
+    if counted == ledger:
+        return 0
+    try:
+        ports.store.commit([Put(counted)])
+    except Clash:
+        return 0
+    return 1
+
+
+def _with_usage(ledger: Ledger, held: Mapping[str, Amount]) -> Ledger:
+    pools = {name: replace(account, used=held.get(name, NOTHING)) for name, account in ledger.pools.items()}
+    return replace(ledger, pools=pools)

@@ -1,0 +1,284 @@
+"""A granted run's way to its end: start its driver, watch it, and end it. Called by the workers behind the state machine.
+
+Every function here adopts: it looks where the run already is and goes on from there. So any of them may be killed
+anywhere and called again, by the same execution or by one of a later generation.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.core import transitions
+from chalicelib.core.diagnosis import last_error
+from chalicelib.core.errors import Conflict
+from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_external_name
+from chalicelib.core.model import ProgramKind, Run, Trigger
+from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, next_attempt, outcome
+from chalicelib.core.states import HOLDING, Intent, RunState
+from chalicelib.core.uris import IMAGE_ROOTS
+from chalicelib.driver.launch import bundle, bundle_name, launch_file
+from chalicelib.ports import Clash, EngineJob, EngineRefused, Launch, Ports, key
+from chalicelib.services.access import run_secret
+from chalicelib.services.runs import edit_run, ending
+from chalicelib.services.submission import ATTEMPTS
+
+LOG_TAIL = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the state machine is told: whether the driver is over, else how many seconds to wait for news."""
+
+    over: bool
+    wait: int = WAIT_FIRST_S
+
+
+def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str = "", waited: int = 0) -> Progress:
+    """Bring a run as far as it goes now: to a driver that was asked for, and is looked at.
+
+    `token` is the task token of the execution that will wait; it is kept for whoever hears of the driver's end, and
+    completed here when there is nothing to wait for. `waited` is how long the execution waited last.
+    """
+    found = _take(ports, workspace, run, generation, token)
+    if found is None or found.ended:
+        return _over(ports, token)
+    if found.state is RunState.GRANTED and found.intent is not Intent.NONE:
+        return _over(ports, token)
+    if found.state is RunState.GRANTED:
+        found = edit_run(ports, workspace, run, lambda r: _begin(ports, r))
+        if found is None or found.state is not RunState.LAUNCHING:
+            return drive(ports, workspace, run, generation, token=token, waited=waited)
+        asked_before = False
+    else:
+        asked_before = True
+    try:
+        job = _driver_of(ports, found, asked_before)
+    except EngineRefused as refused:
+        _note(ports, found, refused=refused.message)
+        return _over(ports, token)
+    found = _observe(ports, found, job)
+    if found is None or job is None or job.ended:
+        return _over(ports, token)
+    return Progress(False, _patience(ports, _strike(ports, found, job), waited))
+
+
+def _take(ports: Ports, workspace: str, run: int, generation: int, token: str) -> Run | None:
+    """The run, with the caller's token on it; None when a later generation has taken over."""
+
+    def take(r: Run) -> Run | None:
+        return replace(r, task_token=token) if token and r.generation == generation and r.state in HOLDING else None
+
+    found = edit_run(ports, workspace, run, take)
+    return found if found and found.generation == generation else None
+
+
+def _over(ports: Ports, token: str) -> Progress:
+    if token:
+        ports.workflows.complete(token)
+    return Progress(True, 0)
+
+
+def _begin(ports: Ports, run: Run) -> Run | None:
+    """GRANTED to LAUNCHING, unless somebody wants the run to end: from here on a driver may exist."""
+    if run.state is not RunState.GRANTED or run.intent is not Intent.NONE:
+        return None
+    return transitions.launch(run, ports.clock.now())
+
+
+def _driver_of(ports: Ports, run: Run, asked_before: bool) -> EngineJob | None:
+    """The run's driver: the one on record, else one that was asked for but not recorded, else a new one."""
+    if run.engine_id:
+        return ports.engine.describe(run.engine_id)
+    if run.report.get("refused"):
+        return None
+    job = ports.engine.find(run) if asked_before else None
+    if job is None and run.intent is Intent.NONE:
+        job = EngineJob(ports.engine.start(_launch_of(ports, run)), external_name(run.workspace, run.id), "PENDING")
+    return job
+
+
+def _launch_of(ports: Ports, run: Run) -> Launch:
+    """What the engine executes: Python programs through the bootstrap, others as they are."""
+    program, main = run.spec.program, run.spec.program.resource
+    if program.kind is not ProgramKind.PYTHON:
+        jars = run.spec.files.jars
+        return Launch(run, main or jars[0], program.arguments)
+    name = external_name(run.workspace, run.id)
+    config = {
+        "run": name,
+        "api": ports.settings.api_url,
+        "secret": run_secret(ports, run.workspace, run.id),
+        "program": {"uri": main, "arguments": list(program.arguments)},
+        "environment": dict(run.spec.environment),
+        "image_roots": list(IMAGE_ROOTS),
+    }
+    entry = f"{run.workspace}/runs/{run.id}/launch.py"
+    ports.blobs.put(entry, launch_file(config).encode(), "text/x-python")
+    ports.blobs.put(bundle_name(), bundle(), "application/zip")
+    staged = (main,) if main.startswith(("s3://", "s3a://")) else ()
+    return Launch(run, ports.blobs.uri(entry), (), (ports.blobs.uri(bundle_name()),), staged)
+
+
+def _note(ports: Ports, run: Run, *, refused: str) -> None:
+    edit_run(ports, run.workspace, run.id, lambda r: replace(r, report={**r.report, "refused": refused}))
+
+
+def _observe(ports: Ports, run: Run, job: EngineJob | None) -> Run | None:
+    """Record what the engine says of the driver. Then the intent is read again: a cancel that came between the
+    launch and the record of the driver's id found no driver to stop."""
+    if job is None:
+        return run
+
+    def observe(r: Run) -> Run | None:
+        r = replace(r, engine_id=job.id) if not r.ended else r
+        if job.state == "RUNNING" and r.state is RunState.LAUNCHING:
+            return transitions.started(r, ports.clock.now())
+        return r
+
+    found = edit_run(ports, run.workspace, run.id, observe)
+    if found and found.intent is not Intent.NONE and not found.ended and not job.ended:
+        ports.engine.cancel(job.id)
+    return found
+
+
+def _strike(ports: Ports, run: Run, job: EngineJob) -> Run:
+    """End a run whose time is up: the intent first, then the driver."""
+    if not run.deadline or ports.clock.now() < run.deadline or run.intent is not Intent.NONE:
+        return run
+    found = edit_run(ports, run.workspace, run.id, lambda r: transitions.intend(r, Intent.TIME_OUT, ports.clock.now()))
+    ports.engine.cancel(job.id)
+    return found or run
+
+
+def _patience(ports: Ports, run: Run, waited: int) -> int:
+    """Seconds to wait for news: longer each time, never past the deadline; short when the end was asked for."""
+    if run.intent is not Intent.NONE:
+        return 15
+    wait = min(max(WAIT_FIRST_S, 2 * waited), WAIT_MOST_S)
+    if run.deadline:
+        wait = min(wait, -(-(run.deadline - ports.clock.now()) // 1000))
+    return max(1, wait)
+
+
+def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | None:
+    """End a run whose driver is over, with one transaction: state and cause, capacity, counters, the next attempt.
+
+    Returns the run as it ended, or None when there is nothing of this generation to end.
+    """
+    for _ in range(ATTEMPTS):
+        run_key = key(Run, workspace, run)
+        found: Run | None = ports.store.fetch([run_key]).get(run_key)
+        if found is None or found.ended or found.generation != generation:
+            return found
+        ended = outcome(found, _evidence(ports, found))
+        after = transitions.end(found, ended, ports.clock.now())
+        try:
+            ports.store.commit(ending(ports, found, after, _retry(ports, found, ended)))
+            return replace(after, version=found.version + 1)
+        except Clash:
+            continue
+    raise Conflict("The run is being changed by too many at once.")
+
+
+def _evidence(ports: Ports, run: Run) -> Evidence:
+    """All that is known about how a run ended."""
+    job = ports.engine.describe(run.engine_id) if run.engine_id else None
+    if job is not None and not job.ended and run.intent is Intent.NONE:
+        raise Conflict("The driver has not ended yet.")
+    failed = job is not None and job.state == "FAILED"
+    return Evidence(
+        engine_state=job.state if job else "",
+        failure=job.failure if job else "",
+        details=job.details if job else "",
+        refused=str(run.report.get("refused", "")),
+        report=run.report,
+        diagnosis=last_error(driver_log(ports, run, "stderr", tail=True)) if failed and not run.report else "",
+    )
+
+
+def _retry(ports: Ports, run: Run, ended: Outcome) -> Run | None:
+    """The next attempt, a run of its own that points to the first."""
+    now = ports.clock.now()
+    not_before = next_attempt(run, ended, now)
+    if not_before is None:
+        return None
+    return Run(
+        workspace=run.workspace,
+        id=make_id(now, ports.dice.bits(RANDOM_BITS)),
+        spec=run.spec,
+        created_by=run.created_by,
+        created_at=now,
+        job=run.job,
+        first_attempt=run.first_attempt,
+        attempt=run.attempt + 1,
+        trigger=Trigger.RETRY,
+        not_before=not_before,
+    )
+
+
+def driver_log(ports: Ports, run: Run, stream: str, *, tail: bool = False, limit: int = LOG_TAIL) -> str:
+    """The driver's `stdout` or `stderr` as far as it has arrived: its first `limit` characters, or its last."""
+    for name in ports.engine.log_names(run, stream) if run.engine_id else ():
+        body = ports.blobs.get(name)
+        if body is not None:
+            text = _unzip(body).decode(errors="replace")
+            return text[-limit:] if tail else text[:limit]
+    return ""
+
+
+def _unzip(body: bytes) -> bytes:
+    """The content of a gzip file that may still be growing."""
+    try:
+        return gzip.decompress(body)
+    except (EOFError, OSError, zlib.error):
+        return zlib.decompressobj(wbits=31).decompress(body) if body[:2] == b"\x1f\x8b" else body
+
+
+def heard(ports: Ports, engine_id: str) -> None:
+    """The engine says that something happened to a driver. Only its id is believed: the engine is asked, what it says
+    is recorded, and the execution that waits is woken when the driver is over."""
+    job = ports.engine.describe(engine_id)
+    name = parse_external_name(job.name) if job else None
+    if job is None or name is None:
+        return
+    run_key = key(Run, *name)
+    run: Run | None = ports.store.fetch([run_key]).get(run_key)
+    if run is None or run.ended or run.state not in HOLDING:
+        return
+    observed = _observe(ports, run, job) if run.state is not RunState.GRANTED else run
+    if job.ended and observed and observed.task_token:
+        ports.workflows.complete(observed.task_token)
+
+
+def stop_driver(ports: Ports, run: Run) -> None:
+    """Act on a run's intent: stop its driver, if one is on record. (A launch under way reads the intent itself.)"""
+    if run.intent is not Intent.NONE and run.engine_id and not run.ended:
+        ports.engine.cancel(run.engine_id)
+
+
+def report(ports: Ports, workspace: str, run: int, told: dict[str, object]) -> None:
+    """Keep what a run's own driver says: its application id and version while it runs, its exit code and error last.
+
+    What is kept is bounded; a report for a run that has ended or does not exist is ignored.
+    """
+    kept: dict[str, Any] = {name: told[name] for name in ("exit_code", "error", "signal", "finished") if name in told}
+    if len(json.dumps(kept)) > 20_000:
+        kept = {"exit_code": told.get("exit_code"), "finished": True}
+
+    def keep(r: Run) -> Run | None:
+        if r.ended or r.state not in HOLDING:
+            return None
+        moved = replace(
+            r,
+            application_id=str(told.get("application_id") or r.application_id)[:128],
+            engine_version=str(told.get("spark_version") or r.engine_version)[:64],
+            report={**r.report, **kept},
+        )
+        started = moved.state is RunState.LAUNCHING and bool(moved.engine_id)
+        return transitions.started(moved, ports.clock.now()) if started else moved
+
+    edit_run(ports, workspace, run, keep)

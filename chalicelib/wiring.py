@@ -1,0 +1,61 @@
+"""The composition root: the one place where adapters meet services. Lazy: importing it reads no environment.
+
+Environment: SPARKPLANE_TABLE, SPARKPLANE_BUCKET, SPARKPLANE_RUN_MACHINE, SPARKPLANE_RING_MACHINE,
+SPARKPLANE_VIRTUAL_CLUSTER, SPARKPLANE_EXECUTION_ROLE, SPARKPLANE_API_URL; optional: SPARKPLANE_WORKSPACE,
+SPARKPLANE_RETENTION_DAYS, SPARKPLANE_URI_SCHEMES (comma-separated), SPARKPLANE_DEFAULT_SPARK.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from chalicelib.ports import Ports, Settings
+
+
+def settings_from(environment: Mapping[str, str]) -> Settings:
+    """The deployment's settings."""
+    defaults = Settings()
+    schemes = environment.get("SPARKPLANE_URI_SCHEMES", "")
+    return Settings(
+        workspace=environment.get("SPARKPLANE_WORKSPACE", defaults.workspace),
+        api_url=environment.get("SPARKPLANE_API_URL", "").rstrip("/"),
+        retention_days=int(environment.get("SPARKPLANE_RETENTION_DAYS", defaults.retention_days)),
+        uri_schemes=tuple(s.strip() for s in schemes.split(",") if s.strip()) or defaults.uri_schemes,
+        default_spark=environment.get("SPARKPLANE_DEFAULT_SPARK", defaults.default_spark),
+    )
+
+
+@lru_cache(maxsize=1)
+def ports() -> Ports:
+    """All ports on AWS, made once a process."""
+    from chalicelib.aws.blobs import S3Blobs
+    from chalicelib.aws.emr import EmrEngine
+    from chalicelib.aws.store import DynamoStore
+    from chalicelib.aws.system import StoredSecret, SystemClock, SystemDice
+    from chalicelib.aws.workflows import RingTimers, RunWorkflows
+
+    env = os.environ
+    settings = settings_from(env)
+    blobs = S3Blobs(env["SPARKPLANE_BUCKET"])
+    store = DynamoStore(env["SPARKPLANE_TABLE"], blobs, settings.retention_days)
+    return Ports(
+        store=store,
+        blobs=blobs,
+        workflows=RunWorkflows(env["SPARKPLANE_RUN_MACHINE"]),
+        timers=RingTimers(env["SPARKPLANE_RING_MACHINE"]),
+        engine=EmrEngine(env["SPARKPLANE_VIRTUAL_CLUSTER"], env["SPARKPLANE_EXECUTION_ROLE"], env["SPARKPLANE_BUCKET"]),
+        clock=SystemClock(),
+        dice=SystemDice(),
+        secret=StoredSecret(store),
+        settings=settings,
+    )
+
+
+def decode_image(image: Mapping[str, Any]) -> Any:
+    """The record in a stream image."""
+    from chalicelib.aws.store import record_of
+
+    return record_of(dict(image))

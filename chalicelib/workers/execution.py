@@ -1,0 +1,64 @@
+"""Workers behind the state machines, the engine's events, timers and the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from chalicelib.core.ids import external_name
+from chalicelib.observe import logger
+from chalicelib.ports import Ports
+from chalicelib.services import workflow
+from chalicelib.services.dispatch import dispatch
+from chalicelib.services.sweep import sweep
+
+
+def launch_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
+    """`Launch` and `Watch`: bring the run forward and leave the execution's task token with it."""
+    return _drive(ports, event)
+
+
+def check_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
+    """`Check`: bring the run forward, and say whether its driver is over or how long to wait for news."""
+    return _drive(ports, event)
+
+
+def _drive(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
+    progress = workflow.drive(
+        ports,
+        event["workspace"],
+        event["run"],
+        event["generation"],
+        token=event.get("token", ""),
+        waited=event.get("waited", 0),
+    )
+    logger().info("drive", run=external_name(event["workspace"], event["run"]), **asdict(progress))
+    return asdict(progress)
+
+
+def finish_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
+    """`Finish`: end the run."""
+    run = workflow.finish(ports, event["workspace"], event["run"], event["generation"])
+    state = run.state.value if run else ""
+    logger().info("finish", run=external_name(event["workspace"], event["run"]), state=state)
+    return {"state": state}
+
+
+def engine_event_worker(ports: Ports, event: Mapping[str, Any]) -> None:
+    """A driver changed state, says the engine (EventBridge). Only the id in the event is used."""
+    engine_id = event.get("detail", {}).get("id", "")
+    if engine_id:
+        workflow.heard(ports, engine_id)
+
+
+def ring_worker(ports: Ports, event: Mapping[str, Any]) -> None:
+    """An instant has come at which a run may start."""
+    dispatch(ports, event["cluster"])
+
+
+def sweep_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Find and mend what nobody rang for."""
+    repairs = sweep(ports, event.get("cluster") or ports.settings.cluster)
+    logger().info("sweep", **asdict(repairs))
+    return asdict(repairs)

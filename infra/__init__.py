@@ -1,0 +1,1 @@
+"""What is deployed beside Chalice's template: tables and templates that CloudFormation and the sandbox both read."""

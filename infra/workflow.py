@@ -1,0 +1,135 @@
+"""The two state machines, as Amazon States Language. Deployed by `infra.template`, created by the sandbox from the same.
+
+Run machine: `Launch` asks for the driver and waits for news of its end; news completes the task token and leads to
+`Finish`: two transitions in the good case. Without news in time (or after any fault) `Check` looks for itself and says
+whether it is over or how long to wait; `Watch` waits again. The execution never gives up on a run: every fault leads
+back to `Check`, with growing pauses. Every worker adopts, so a state may be entered any number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+FunctionArn = Callable[[str], Any]
+"""The ARN of a function by name: a text, or a CloudFormation reference."""
+
+_ABOUT = {"workspace.$": "$.workspace", "run.$": "$.run", "generation.$": "$.generation"}
+
+_AWS_FAULTS = [
+    {
+        "ErrorEquals": [
+            "Lambda.ServiceException",
+            "Lambda.AWSLambdaException",
+            "Lambda.SdkClientException",
+            "Lambda.TooManyRequestsException",
+        ],
+        "IntervalSeconds": 1,
+        "BackoffRate": 2,
+        "MaxAttempts": 6,
+        "MaxDelaySeconds": 30,
+        "JitterStrategy": "FULL",
+    }
+]
+
+
+def _task(arn: Any, payload: Mapping[str, Any], *, token: bool = False, **rest: Any) -> dict[str, Any]:
+    suffix = ".waitForTaskToken" if token else ""
+    return {
+        "Type": "Task",
+        "Resource": f"arn:aws:states:::lambda:invoke{suffix}",
+        "Parameters": {"FunctionName": arn, "Payload": dict(payload)},
+        **rest,
+    }
+
+
+def run_machine(arn: FunctionArn) -> dict[str, Any]:
+    """The run state machine. Input: workspace, run, generation, patience (seconds that Launch waits for news)."""
+    to_check = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "Check"}]
+    with_token = {**_ABOUT, "token.$": "$$.Task.Token"}
+    return {
+        "Comment": "Drives one generation of one run",
+        "StartAt": "Launch",
+        "States": {
+            "Launch": _task(
+                arn("launch"),
+                with_token,
+                token=True,
+                TimeoutSecondsPath="$.patience",
+                ResultPath=None,
+                Catch=to_check,
+                Next="Finish",
+            ),
+            "Check": _task(
+                arn("check"),
+                {**_ABOUT, "waited.$": "$.patience"},
+                ResultSelector={"over.$": "$.Payload.over", "wait.$": "$.Payload.wait"},
+                ResultPath="$.check",
+                Retry=[
+                    *_AWS_FAULTS,
+                    {
+                        "ErrorEquals": ["States.ALL"],
+                        "IntervalSeconds": 2,
+                        "BackoffRate": 2,
+                        "MaxAttempts": 1000,
+                        "MaxDelaySeconds": 300,
+                    },
+                ],
+                Next="Over?",
+            ),
+            "Over?": {
+                "Type": "Choice",
+                "Choices": [{"Variable": "$.check.over", "BooleanEquals": True, "Next": "Finish"}],
+                "Default": "Patience",
+            },
+            "Patience": {
+                "Type": "Pass",
+                "Parameters": {**_ABOUT, "patience.$": "$.check.wait"},
+                "Next": "Watch",
+            },
+            "Watch": _task(
+                arn("launch"),
+                {**with_token, "waited.$": "$.patience"},
+                token=True,
+                TimeoutSecondsPath="$.patience",
+                ResultPath=None,
+                Catch=to_check,
+                Next="Finish",
+            ),
+            "Finish": _task(
+                arn("finish"),
+                _ABOUT,
+                Retry=[
+                    *_AWS_FAULTS,
+                    {
+                        "ErrorEquals": ["States.ALL"],
+                        "IntervalSeconds": 1,
+                        "BackoffRate": 2,
+                        "MaxAttempts": 1000,
+                        "MaxDelaySeconds": 300,
+                    },
+                ],
+                End=True,
+            ),
+        },
+    }
+
+
+def ring_machine(arn: FunctionArn) -> dict[str, Any]:
+    """The timer state machine. Input: cluster, at (an ISO instant)."""
+    return {
+        "Comment": "Rings dispatch at an instant",
+        "StartAt": "Wait",
+        "States": {
+            "Wait": {"Type": "Wait", "TimestampPath": "$.at", "Next": "Ring"},
+            "Ring": _task(
+                arn("ring"),
+                {"cluster.$": "$.cluster"},
+                Retry=[
+                    *_AWS_FAULTS,
+                    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 2, "MaxAttempts": 10},
+                ],
+                End=True,
+            ),
+        },
+    }
