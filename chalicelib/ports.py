@@ -210,6 +210,9 @@ class Store(Protocol):
 class Blobs(Protocol):
     """Bodies and logs: named byte strings."""
 
+    def __hash__(self) -> int:
+        """Adapters are told apart by identity."""
+
     def put(self, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
         """Store a body under a name, replacing what was there."""
 

@@ -13,6 +13,10 @@ IMAGE_ROOTS = ("/opt/spark", "/opt/ibm/spark", "/usr/lib/spark")
 """Where the seeds' examples expect Spark in the image. Such paths are files of the image, wherever Spark is in it."""
 
 
+EMR_SPARK = "/usr/lib/spark"
+"""Where Spark is in EMR's images."""
+
+
 def check_uri(uri: str, *, field: str, schemes: Collection[str]) -> None:
     """Refuse a URI whose scheme is not allowed, and a path that climbs.
 
@@ -35,6 +39,12 @@ def check_uri(uri: str, *, field: str, schemes: Collection[str]) -> None:
 
 def _in_image(path: str) -> bool:
     return any(posixpath.normpath(path).startswith(root + "/") for root in IMAGE_ROOTS)
+
+
+def image_uri(uri: str) -> str:
+    """The URI as an engine takes it: a bare path of the image becomes `local:` below EMR's own Spark."""
+    root = next((root for root in IMAGE_ROOTS if uri.startswith(root + "/")), "")
+    return f"local://{EMR_SPARK}{uri.removeprefix(root)}" if root else uri
 
 
 def check_files(spec: RunSpec, schemes: Collection[str], fields: dict[str, str] | None = None) -> None:

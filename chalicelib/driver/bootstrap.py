@@ -12,6 +12,7 @@ import atexit
 import os
 import signal
 import sys
+import threading
 
 from . import environment
 from .execute import Outcome, describe, describe_text, run_main
@@ -77,11 +78,13 @@ class Ending:
         self._hidden = [text for text in hidden if len(text) >= 4]
         self._process = os.getpid()
         self._over = False
+        self._held = threading.local()
 
     def install(self) -> None:
         atexit.register(self._at_exit)
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._on_signal)
+            os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._forget)
 
     def _at_exit(self) -> None:
         if os.getpid() != self._process or self._over:
@@ -99,6 +102,23 @@ class Ending:
             facts = {"signal": number, "exit_code": 128 + number, "error": None}
             self._reporter.finish(facts, SIGNAL_PATIENCE_SECONDS)
         os.kill(os.getpid(), number)
+
+    # A child that the program forks must die of SIGTERM as if there were no handler, also of one that arrives at once:
+    # in a new child Python drops what a handler has noted but not yet run. So the signal waits in the kernel meanwhile.
+
+    def _hold(self) -> None:
+        if signal.getsignal(signal.SIGTERM) == self._on_signal:
+            self._held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _release(self) -> None:
+        mask = self._held.__dict__.pop("mask", None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _forget(self) -> None:
+        if "mask" in self._held.__dict__:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._release()
 
     def _redacted(self, error: dict[str, str] | None) -> dict[str, str] | None:
         """A report is shown to people who may not know the run's secrets; a program may well print them in an error."""

@@ -7,9 +7,11 @@ anywhere and called again, by the same execution or by one of a later generation
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from chalicelib.core import transitions
@@ -19,9 +21,9 @@ from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_exter
 from chalicelib.core.model import ProgramKind, Run, Trigger
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, next_attempt, outcome
 from chalicelib.core.states import HOLDING, Intent, RunState
-from chalicelib.core.uris import IMAGE_ROOTS
-from chalicelib.driver.launch import bundle, bundle_name, launch_file
-from chalicelib.ports import Clash, EngineJob, EngineRefused, Launch, Ports, key
+from chalicelib.core.uris import IMAGE_ROOTS, image_uri
+from chalicelib.driver.bundle import bundle, launch_file
+from chalicelib.ports import Blobs, Clash, EngineJob, EngineRefused, Launch, Ports, key
 from chalicelib.services.access import run_secret
 from chalicelib.services.runs import edit_run, ending
 from chalicelib.services.submission import ATTEMPTS
@@ -105,11 +107,9 @@ def _launch_of(ports: Ports, run: Run) -> Launch:
     """What the engine executes: Python programs through the bootstrap, others as they are."""
     program, main = run.spec.program, run.spec.program.resource
     if program.kind is not ProgramKind.PYTHON:
-        jars = run.spec.files.jars
-        return Launch(run, main or jars[0], program.arguments)
-    name = external_name(run.workspace, run.id)
+        return Launch(run, image_uri(main or run.spec.files.jars[0]), program.arguments)
     config = {
-        "run": name,
+        "run": external_name(run.workspace, run.id),
         "api": ports.settings.api_url,
         "secret": run_secret(ports, run.workspace, run.id),
         "program": {"uri": main, "arguments": list(program.arguments)},
@@ -118,9 +118,17 @@ def _launch_of(ports: Ports, run: Run) -> Launch:
     }
     entry = f"{run.workspace}/runs/{run.id}/launch.py"
     ports.blobs.put(entry, launch_file(config).encode(), "text/x-python")
-    ports.blobs.put(bundle_name(), bundle(), "application/zip")
     staged = (main,) if main.startswith(("s3://", "s3a://")) else ()
-    return Launch(run, ports.blobs.uri(entry), (), (ports.blobs.uri(bundle_name()),), staged)
+    return Launch(run, ports.blobs.uri(entry), (), (_ship_bundle(ports.blobs),), staged)
+
+
+@lru_cache(maxsize=4)
+def _ship_bundle(blobs: Blobs) -> str:
+    """The URI of the bootstrap's bundle, stored under its content's digest; once a process is enough."""
+    packed = bundle()
+    name = f"driver/{hashlib.sha256(packed).hexdigest()[:16]}/sparkplane_driver.zip"
+    blobs.put(name, packed, "application/zip")
+    return blobs.uri(name)
 
 
 def _note(ports: Ports, run: Run, *, refused: str) -> None:

@@ -1,0 +1,57 @@
+"""What an owner of a sandbox decides, from the environment; and where things lie below its home."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+REGION = "us-east-1"
+TABLE = "sparkplane"
+BUCKET = "sparkplane"
+WORKSPACE = "main"
+ROLE = "arn:aws:iam::123456789012:role/sparkplane-driver"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`max_drivers` is how many drivers may run at once in the default pool; `local_files` allows the owner's files."""
+
+    home: Path
+    port: int
+    token: str
+    engine_python: Path
+    max_drivers: int
+    local_files: bool
+
+    @property
+    def schemes(self) -> str:
+        """The URI schemes that submissions may use."""
+        return "s3,s3a,https,local" + (",file" if self.local_files else "")
+
+
+def settings_from(environment: Mapping[str, str]) -> Settings:
+    """The settings; makes the home, and a token that stays the same over restarts unless one is given."""
+    home = Path(environment.get("SPARKPLANE_HOME", ".sandbox")).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    return Settings(
+        home=home,
+        port=int(environment.get("SPARKPLANE_PORT", "8080")),
+        token=environment.get("SPARKPLANE_TOKEN") or _kept(home / "token", f"spk_{WORKSPACE}_"),
+        engine_python=Path(environment.get("SPARKPLANE_ENGINE_PYTHON", ".venv-engine/bin/python")).absolute(),
+        max_drivers=int(environment.get("SPARKPLANE_MAX_DRIVERS", max(2, os.cpu_count() or 2))),
+        local_files=environment.get("SPARKPLANE_LOCAL_FILES", "1") != "0",
+    )
+
+
+def _kept(path: Path, prefix: str) -> str:
+    """A secret text that is made once and kept in a file that only its owner can read."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(prefix + secrets.token_urlsafe(24))
+    return path.read_text().strip()
