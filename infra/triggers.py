@@ -11,6 +11,7 @@ from typing import Any
 
 _RUN = {"kind": {"S": ["Run"]}}
 _NOBODY_WAITS = {"waiting": {"S": [{"exists": False}]}}
+_DRIVEN = ["LAUNCHING", "RUNNING", "TERMINATING"]
 _ENDED = ["SUCCEEDED", "FAILED", "CANCELED", "TIMED_OUT", "SKIPPED", "INTERNAL_ERROR"]
 
 
@@ -40,7 +41,10 @@ STREAM_TRIGGERS = (
     StreamTrigger(
         "cancel",
         (
-            {"eventName": ["MODIFY"], "dynamodb": {"NewImage": {**_RUN, "intent": {"S": ["CANCEL", "TIME_OUT"]}}}},
+            {
+                "eventName": ["MODIFY"],
+                "dynamodb": {"NewImage": {**_RUN, "state": {"S": _DRIVEN}, "intent": {"S": ["CANCEL", "TIME_OUT"]}}},
+            },
             {"eventName": ["REMOVE"], "dynamodb": {"OldImage": {"kind": {"S": ["JobActivity"]}}}},
         ),
     ),

@@ -25,7 +25,7 @@ _AWS_FAULTS = [
             "Lambda.TooManyRequestsException",
         ],
         "IntervalSeconds": 1,
-        "BackoffRate": 2,
+        "BackoffRate": 2.0,
         "MaxAttempts": 6,
         "MaxDelaySeconds": 30,
         "JitterStrategy": "FULL",
@@ -70,7 +70,7 @@ def run_machine(arn: FunctionArn) -> dict[str, Any]:
                     {
                         "ErrorEquals": ["States.ALL"],
                         "IntervalSeconds": 2,
-                        "BackoffRate": 2,
+                        "BackoffRate": 2.0,
                         "MaxAttempts": 1000,
                         "MaxDelaySeconds": 300,
                     },
@@ -104,7 +104,7 @@ def run_machine(arn: FunctionArn) -> dict[str, Any]:
                     {
                         "ErrorEquals": ["States.ALL"],
                         "IntervalSeconds": 1,
-                        "BackoffRate": 2,
+                        "BackoffRate": 2.0,
                         "MaxAttempts": 1000,
                         "MaxDelaySeconds": 300,
                     },
@@ -127,7 +127,7 @@ def ring_machine(arn: FunctionArn) -> dict[str, Any]:
                 {"cluster.$": "$.cluster"},
                 Retry=[
                     *_AWS_FAULTS,
-                    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 2, "MaxAttempts": 10},
+                    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 2.0, "MaxAttempts": 10},
                 ],
                 End=True,
             ),

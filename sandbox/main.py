@@ -55,10 +55,12 @@ def start(settings: Settings) -> Sandbox:
     os.environ.update(_aws_environment())
     storage = _emulate(sandbox)
     functions, events = _functions(sandbox)
+    schedules = _schedules(sandbox, functions)
     engine = _engine(sandbox, spark, events.deliver)
     _provision(sandbox, functions, engine)
     sandbox.instance = _seed(settings)
     _stream(sandbox, functions, storage)
+    schedules.start()
     engine.resume()
     functions.invoke("sweep", {})
     _expire(sandbox, storage)
@@ -86,7 +88,7 @@ def _emulate(sandbox: Sandbox) -> Any:
     from moto import mock_aws
     from moto.server import ThreadedMotoServer
 
-    from sandbox.aws import dynamodb, s3, scheduler, stepfunctions
+    from sandbox.aws import dynamodb, s3, stepfunctions
 
     home = sandbox.settings.home
     storage = dynamodb.install(home / "dynamodb.sqlite")
@@ -111,6 +113,20 @@ def _functions(sandbox: Sandbox) -> tuple[Any, Any]:
     events.install()
     sandbox.closers.append(functions.close)
     return functions, events
+
+
+def _schedules(sandbox: Sandbox, functions: Any) -> Any:
+    """EventBridge Scheduler, which fires once it is started."""
+    from sandbox.aws.scheduler import Scheduler
+
+    schedules = Scheduler(
+        functions,
+        sandbox.settings.home / "schedules.json",
+        on_failure=lambda arn, told, error: say(f"schedule {arn} not delivered: {error}"),
+    )
+    schedules.install()
+    sandbox.closers.append(schedules.close)
+    return schedules
 
 
 def _handler(name: str) -> Callable[[Any, Any], Any]:
@@ -174,20 +190,32 @@ def _leave_environment(settings: Settings, told: dict[str, str]) -> None:
 def _seed(settings: Settings) -> str:
     """The first administrator, its token and the default pool; returns the pool's Analytics Engine instance id."""
     from chalicelib import wiring
-    from chalicelib.core.capacity import Amount
     from chalicelib.core.errors import AlreadyExists
     from chalicelib.core.model import Role
     from chalicelib.dialects.analytics_engine.routes import instance_id
-    from chalicelib.services import access, pools
+    from chalicelib.services import access
 
     ports = wiring.ports()
     with suppress(AlreadyExists):
         access.create_user(ports, WORKSPACE, "admin", Role.ADMIN)
     with suppress(AlreadyExists):
         access.create_token(ports, WORKSPACE, "admin", text=settings.token, label="sandbox")
-    most = Amount(cores=CORES * 1000, memory=GIB * 1024, gpus=0, runs=settings.max_drivers)
-    pools.ensure_pool(ports, WORKSPACE, "default", maximum=most)
+    _seed_pool(ports, settings)
     return instance_id(ports, WORKSPACE, "default")
+
+
+def _seed_pool(ports: Any, settings: Settings) -> None:
+    """The default pool: made once, so that an administrator's limits stay; the number of drivers as the owner says."""
+    from chalicelib.core.capacity import Amount
+    from chalicelib.core.model import Pool
+    from chalicelib.ports import key
+    from chalicelib.services import pools
+
+    known = bool(ports.store.fetch([key(Pool, WORKSPACE, "default")]))
+    if not known or settings.max_drivers is not None:
+        drivers = max(2, os.cpu_count() or 2) if settings.max_drivers is None else settings.max_drivers
+        most = Amount(cores=CORES * 1000, memory=GIB * 1024, gpus=0, runs=drivers)
+        pools.ensure_pool(ports, WORKSPACE, "default", maximum=most)
 
 
 def _stream(sandbox: Sandbox, functions: Any, storage: Any) -> None:
@@ -246,7 +274,10 @@ def main() -> int:
     """`make run`: start, say where, and stay until a signal. Returns the exit code."""
     from sandbox.aws.emr.spark import SetUpError
 
+    out, sys.stdout = sys.stdout, sys.stderr  # standard output is for the ready line alone
+    os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "WARNING")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -257,7 +288,7 @@ def main() -> int:
         say(f"The sandbox cannot start: {missing}")
         return 1
     ready = f"ready {sandbox.url} user=admin token={settings.token} analytics_engine={sandbox.instance}"
-    print(ready, flush=True)
+    print(ready, file=out, flush=True)
     stop.wait()
     say("stopping; drivers go on, and the next start finds them")
     sandbox.close()

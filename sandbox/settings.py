@@ -17,13 +17,14 @@ ROLE = "arn:aws:iam::123456789012:role/sparkplane-driver"
 
 @dataclass(frozen=True)
 class Settings:
-    """`max_drivers` is how many drivers may run at once in the default pool; `local_files` allows the owner's files."""
+    """`max_drivers` is how many drivers may run at once in the default pool (None keeps what it has); `local_files`
+    allows the owner's files."""
 
     home: Path
     port: int
     token: str
     engine_python: Path
-    max_drivers: int
+    max_drivers: int | None
     local_files: bool
 
     @property
@@ -41,7 +42,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         port=int(environment.get("SPARKPLANE_PORT", "8080")),
         token=environment.get("SPARKPLANE_TOKEN") or _kept(home / "token", f"spk_{WORKSPACE}_"),
         engine_python=Path(environment.get("SPARKPLANE_ENGINE_PYTHON", ".venv-engine/bin/python")).absolute(),
-        max_drivers=int(environment.get("SPARKPLANE_MAX_DRIVERS", max(2, os.cpu_count() or 2))),
+        max_drivers=int(drivers) if (drivers := environment.get("SPARKPLANE_MAX_DRIVERS", "")) else None,
         local_files=environment.get("SPARKPLANE_LOCAL_FILES", "1") != "0",
     )
 

@@ -20,6 +20,7 @@ _PYTHON_ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning
 _UNCAUGHT = re.compile(r'Exception in thread "(?P<thread>[^"]*)" (?P<error>\S.*)')
 _R_ERROR = re.compile(r"Error in .+ : ?.*")
 _LOG_LINE = re.compile(r"\S+ \S+ (?P<level>TRACE|DEBUG|INFO|WARN|ERROR|FATAL) (?P<source>[^\s:]+): ?(?P<text>.*)")
+_NO_SCRIPT = re.compile(r"\S*python[\d.]*: can't open file ")
 _CAUSE = "Caused by: "
 _TRACEBACK = "Traceback (most recent call last):"
 _EPILOGUE = "Error: A fatal exception has occurred. Program will exit."
@@ -95,6 +96,8 @@ def _submit(lines: Sequence[str], index: int) -> str:
         return " ".join([line + ":", *lines[index + 1 : index + 2]])
     if line.startswith("# There is insufficient memory for the Java Runtime Environment"):
         return line[2:]
+    if _NO_SCRIPT.match(line):
+        return line.partition(": ")[2]
     return line if line.startswith("Error: ") and not line.startswith(_EPILOGUE) else ""
 
 

@@ -41,6 +41,9 @@ class Evidence:
     diagnosis: str = ""
 
 
+PROGRAM_NOT_FOUND = "ProgramNotFound"
+"""The error type by which the bootstrap says that there is no program to run."""
+
 _PLATFORM_FAILURES = frozenset({"INTERNAL_ERROR", "CLUSTER_UNAVAILABLE"})
 
 
@@ -68,6 +71,8 @@ def _intent_message(run: Run) -> str:
 def _failure(evidence: Evidence) -> Outcome:
     report = evidence.report or {}
     error, code = report.get("error"), report.get("exit_code")
+    if isinstance(error, Mapping) and error.get("type") == PROGRAM_NOT_FOUND:
+        return Outcome(RunState.FAILED, "PROGRAM_NOT_FOUND", str(error.get("message", "")))
     if isinstance(error, Mapping) and error.get("type"):
         text = f"{error['type']}: {error.get('message', '')}".rstrip(": ")
         return Outcome(RunState.FAILED, "PROGRAM_RAISED", text)

@@ -225,3 +225,12 @@ def _properties(spec: RunSpec) -> dict[str, str]:
 def _final(sized: Mapping[str, str], conf: Mapping[str, str]) -> dict[str, str]:
     """Sizes win over the conf, which was read into them: what is granted is what runs."""
     return {name: value for name, value in sized.items() if name in conf}
+
+
+_APPLICATION_ID = re.compile(r"\b(spark-[0-9a-f]{32}|local-\d{13}|app-\d{14}-\d{4}|application_\d{13}_\d+)\b")
+
+
+def application_id_in(log: str) -> str:
+    """The Spark application's id as a driver's own log names it, empty when it does not."""
+    found = _APPLICATION_ID.search(log)
+    return found[0] if found else ""

@@ -15,6 +15,7 @@ import sys
 import threading
 
 from . import environment
+from .console import say
 from .execute import Outcome, describe, describe_text, run_main
 from .program import ProgramNotFound, fetched_by_spark_submit, find_program, map_argument
 from .report import Reporter
@@ -50,8 +51,8 @@ def main(config: Mapping[str, Any]) -> NoReturn:
 
 
 def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter) -> Outcome:
-    program, roots = config["program"], config.get("image_roots") or ()
     try:
+        program, roots = config["program"], config.get("image_roots") or ()
         for_executors = environment.apply(config.get("environment") or {})
         secrets = environment.apply(secrets)
         SparkHook(for_executors, secrets, reporter.started).install()
@@ -138,5 +139,5 @@ def stop_spark() -> None:
             try:
                 context.stop()
             except Exception as error:  # noqa: BLE001 - py4j raises many kinds; the program has ended
-                print(f"sparkplane: Spark did not stop cleanly: {type(error).__name__}", file=sys.stderr)
+                say(f"Spark did not stop cleanly: {type(error).__name__}")
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from .console import say
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +25,7 @@ def apply(environment: Mapping[str, str]) -> dict[str, str]:
     """
     wanted = {name: value for name, value in environment.items() if name not in SETTLED}
     for name in sorted(set(environment) - set(wanted)):
-        print(
-            f"sparkplane: {name} cannot be changed for a driver that has started; it is left as it is", file=sys.stderr
-        )
+        say(f"{name} cannot be changed for a driver that has started; it is left as it is")
     inherited = os.environ.get("PYTHONPATH", "")
     os.environ.update(wanted)
     if "PYTHONPATH" in wanted:

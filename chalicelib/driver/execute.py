@@ -90,11 +90,18 @@ def _failed(error: BaseException) -> Outcome:
     except SystemExit as exit:
         return Outcome(exit, described)
     except BaseException as second:  # noqa: BLE001 - the user's excepthook; shown as Python does
-        print("Error in sys.excepthook:", file=sys.stderr)
-        sys.__excepthook__(type(second), second, second.__traceback__)
-        print("\nOriginal exception was:", file=sys.stderr)
-        sys.__excepthook__(type(error), error, frames)
+        _show_both(second, error)
     return Outcome(SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1), described)
+
+
+def _show_both(second: BaseException, error: BaseException) -> None:
+    """What Python prints when sys.excepthook itself fails with `second`; nothing if there is nowhere to print to."""
+    for heading, shown in (("Error in sys.excepthook:", second), ("\nOriginal exception was:", error)):
+        try:
+            print(heading, file=sys.stderr)
+        except (OSError, ValueError, AttributeError):
+            return
+        sys.__excepthook__(type(shown), shown, shown.__traceback__)
 
 
 def _fresh_main(path: str) -> ModuleType:

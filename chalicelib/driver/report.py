@@ -10,9 +10,10 @@ report, not before: a program that forks should find no thread that it did not m
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
+
+from .console import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Reporter:
     def _complain(self, reason: str) -> None:
         if not self._complained:
             self._complained = True
-            print(f"sparkplane: could not report to the control plane: {reason}", file=sys.stderr, flush=True)
+            say(f"could not report to the control plane: {reason}")
 
 
 def _without_redirects() -> Any:

@@ -20,6 +20,7 @@ from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_external_name
 from chalicelib.core.model import ProgramKind, Run, Trigger
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, next_attempt, outcome
+from chalicelib.core.spark import application_id_in
 from chalicelib.core.states import HOLDING, Intent, RunState
 from chalicelib.core.uris import IMAGE_ROOTS, image_uri
 from chalicelib.driver.bundle import bundle, launch_file
@@ -182,8 +183,10 @@ def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | Non
         found: Run | None = ports.store.fetch([run_key]).get(run_key)
         if found is None or found.ended or found.generation != generation:
             return found
-        ended = outcome(found, _evidence(ports, found))
-        after = transitions.end(found, ended, ports.clock.now())
+        log = driver_log(ports, found, "stderr", tail=True) if _told_by_log(found) else ""
+        ended = outcome(found, _evidence(ports, found, log))
+        application = found.application_id or application_id_in(log)
+        after = replace(transitions.end(found, ended, ports.clock.now()), application_id=application)
         try:
             ports.store.commit(ending(ports, found, after, _retry(ports, found, ended)))
             return replace(after, version=found.version + 1)
@@ -192,19 +195,23 @@ def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | Non
     raise Conflict("The run is being changed by too many at once.")
 
 
-def _evidence(ports: Ports, run: Run) -> Evidence:
+def _told_by_log(run: Run) -> bool:
+    """Whether the driver's log has to tell what the bootstrap did not: of native programs, and of ones that died."""
+    return run.spec.program.kind is not ProgramKind.PYTHON or not run.report.get("finished")
+
+
+def _evidence(ports: Ports, run: Run, log: str) -> Evidence:
     """All that is known about how a run ended."""
     job = ports.engine.describe(run.engine_id) if run.engine_id else None
     if job is not None and not job.ended and run.intent is Intent.NONE:
         raise Conflict("The driver has not ended yet.")
-    failed = job is not None and job.state == "FAILED"
     return Evidence(
         engine_state=job.state if job else "",
         failure=job.failure if job else "",
         details=job.details if job else "",
         refused=str(run.report.get("refused", "")),
         report=run.report,
-        diagnosis=last_error(driver_log(ports, run, "stderr", tail=True)) if failed and not run.report else "",
+        diagnosis=last_error(log) if job and job.state == "FAILED" else "",
     )
 
 

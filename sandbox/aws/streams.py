@@ -134,6 +134,8 @@ class StreamTrigger:
         while not self._stopping.is_set():
             try:
                 cursor = self._records.committed_cursor(self.consumer)
+                # From here on the storage knows of this consumer, and keeps for it what it has not passed.
+                self._commit(cursor)
                 self._follow(cursor)
                 return
             except Exception:

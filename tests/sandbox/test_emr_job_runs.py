@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 from emr_support import RELEASE, ROLE, World, a_world, await_true, configured, logs_to
 from moto.emrcontainers.models import EMRContainersBackend
 
+from sandbox.aws.emr.shim import start_time
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with a_world(tmp_path_factory.mktemp("emr")) as made:
+        yield made
+
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as made:
-        yield made
+def world(shared: World) -> Iterator[World]:
+    yield shared.renew()
+    shared.end()
 
 
 def refused(call, *args, **kwargs) -> tuple[str, str]:
@@ -168,7 +175,7 @@ def test_a_run_that_ignores_the_signal_is_killed_with_everything_it_started(worl
     await_true(lambda: child.exists() and child.read_text().strip() != "")
     world.cancel(job)
     assert world.await_end(job)["state"] == "CANCELLED"
-    await_true(lambda: not Path(f"/proc/{child.read_text().strip()}").exists())
+    await_true(lambda: start_time(int(child.read_text())) is None)
 
 
 def test_a_run_that_has_ended_cannot_be_cancelled(world: World) -> None:
@@ -180,7 +187,7 @@ def test_a_run_that_has_ended_cannot_be_cancelled(world: World) -> None:
 def test_what_a_program_leaves_behind_ends_with_it(world: World) -> None:
     job = world.start("sleep 60 & echo $!")
     assert world.await_end(job)["state"] == "COMPLETED"
-    await_true(lambda: not Path(f"/proc/{world.output(job).strip()}").exists())
+    await_true(lambda: start_time(int(world.output(job))) is None)
 
 
 def test_logs_are_in_s3_before_the_end_is_told_and_grow_while_it_runs(world: World) -> None:

@@ -16,22 +16,27 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from emr_support import World, a_world, await_true, stand_in
-from moto import mock_aws
+from emr_support import World, a_world, await_true
+from moto.emrcontainers.models import emrcontainers_backends
 
-from sandbox.aws.emr import uninstall
+from sandbox.aws.emr.engine import new_job_id
 from sandbox.aws.emr.records import JobRecord, Records
 from sandbox.aws.emr.shim import start_time
 
 WAITING = "echo up; while [ ! -e go ]; do sleep 0.02; done; exit ${1:-0}"
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as made:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with a_world(tmp_path_factory.mktemp("emr")) as made:
         yield made
+
+
+@pytest.fixture
+def world(shared: World) -> Iterator[World]:
+    yield shared.renew()
+    shared.end()
 
 
 def release(world: World, job: str) -> None:
@@ -69,12 +74,12 @@ def accepted(world: World, program: str, **changes: object) -> str:
     request = {
         "name": "left",
         "virtualClusterId": world.cluster,
-        "clientToken": "left",
+        "clientToken": world.name,
         "executionRoleArn": "arn:aws:iam::123456789012:role/driver",
         "releaseLabel": "emr-7.9.0-latest",
         "jobDriver": {"sparkSubmitJobDriver": {"entryPoint": world.put("left.sh", program)}},
     }
-    record = JobRecord("0" * 19, "arn", world.cluster, "left", request, "arn", time.time())
+    record = JobRecord(new_job_id(time.time()), "arn", world.cluster, world.name, request, "arn", time.time())
     Records(world.home / "emr").add(JobRecord(**{**record.__dict__, **changes}))
     return record.id
 
@@ -143,13 +148,12 @@ def test_the_virtual_cluster_has_the_same_id_after_a_restart_and_a_reset(world: 
     before = world.cluster
     world.restart()
     assert world.cluster == before
-    mocked = mock_aws()
-    mocked.start()
-    try:
-        shown = world.emr.describe_virtual_cluster(id=before)["virtualCluster"]
-        assert (shown["name"], shown["state"]) == ("sandbox", "RUNNING")
-    finally:
-        mocked.stop()
+    emrcontainers_backends.reset()
+    world.s3.create_bucket(Bucket="files")
+    shown = world.emr.describe_virtual_cluster(id=before)["virtualCluster"]
+    assert (shown["name"], shown["state"]) == (world.name, "RUNNING")
+    assert world.engine.ensure_virtual_cluster(world.name) == before
+    assert world.await_end(world.start())["state"] == "COMPLETED"
 
 
 def test_a_driver_outlives_kill_9_of_the_sandbox(tmp_path: Path) -> None:
@@ -172,12 +176,6 @@ def test_a_driver_outlives_kill_9_of_the_sandbox(tmp_path: Path) -> None:
     sandbox.wait()
     driver = json.loads((folder / "driver.json").read_text())
     assert start_time(driver["pid"]) == driver["start"]
-    with mock_aws():
-        again = World.__new__(World)
-        again.home, again.spark, again.events, again.engine = tmp_path / "home", stand_in(tmp_path / "two"), [], None
-        again.emr, again.s3 = boto3.client("emr-containers", "us-east-1"), boto3.client("s3", "us-east-1")
-        again.settings = None
-        again.restart()
+    with a_world(tmp_path) as again:
         release(again, job)
         assert "exit code 6" in again.await_end(job)["stateDetails"]
-        uninstall(again.engine)

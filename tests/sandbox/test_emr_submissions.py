@@ -18,10 +18,16 @@ from sandbox.aws.emr.submission import BadSubmission, parse
 MACHINE = Machine(cores=4, heap=4 << 30)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as made:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with a_world(tmp_path_factory.mktemp("emr")) as made:
         yield made
+
+
+@pytest.fixture
+def world(shared: World) -> Iterator[World]:
+    yield shared.renew()
+    shared.end()
 
 
 def properties(world: World, job: str) -> dict[str, str]:
@@ -59,6 +65,12 @@ def test_cores_are_those_of_the_executors_or_the_driver_up_to_the_machines() -> 
     assert cores({"spark.executor.instances": "1"}, MACHINE) == 1
     assert cores({"spark.executor.instances": "1", "spark.driver.cores": "3"}, MACHINE) == 3
     assert cores({"spark.executor.instances": "50", "spark.executor.cores": "8"}, MACHINE) == 4
+    assert cores({"spark.executor.instances": "0"}, MACHINE) == 1
+    dynamic = {"spark.dynamicAllocation.enabled": "true"}
+    assert cores(dynamic, MACHINE) == 4
+    assert cores({**dynamic, "spark.dynamicAllocation.maxExecutors": "3"}, MACHINE) == 3
+    with pytest.raises(BadSubmission, match="spark.executor.cores is many"):
+        cores({"spark.executor.cores": "many"}, MACHINE)
 
 
 def test_the_heap_is_the_memory_asked_for_up_to_a_share_of_the_machines() -> None:

@@ -153,6 +153,11 @@ java.io.IOException: closed
             id="Python that does not parse",
         ),
         pytest.param(
+            "/usr/bin/python3.11: can't open file '/nope/x.py': [Errno 2] No such file or directory\n",
+            "can't open file '/nope/x.py': [Errno 2] No such file or directory",
+            id="Python without its script",
+        ),
+        pytest.param(
             "Error in library(nope) : there is no package called ‘nope’\nExecution halted\n",
             "Error in library(nope) : there is no package called ‘nope’",
             id="R",

@@ -341,6 +341,27 @@ def test_the_secret_does_not_follow_a_redirect(launch: Launch, api: Api, status:
     assert complaints(done) == [f"sparkplane: could not report to the control plane: HTTP status {status}"]
 
 
+def test_a_reader_of_standard_error_that_is_gone_does_not_keep_the_end_from_being_told(
+    launch: Launch, api: Api, pyspark: str
+) -> None:
+    """Standard error is a pipe to Spark's JVM; when that is killed, Python's complaints have nowhere to go."""
+    source = f"""
+import os, sys
+from {pyspark} import SparkContext
+def stop(self): raise OSError("no JVM")
+SparkContext.stop = stop
+SparkContext()
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 2)
+def hook(*args): raise ValueError
+sys.excepthook = hook
+raise KeyError("k")
+"""
+    assert launch(source, api.url).returncode in (1, 120)  # 120: Python could not flush standard error
+    assert (api.reports[-1]["exit_code"], api.reports[-1]["error"]["type"]) == (1, "KeyError")
+
+
 def test_a_secret_that_is_no_header_is_not_printed(launch: Launch, api: Api) -> None:
     done = launch("", api.url, secret="line\nbreak-in-secret")
     assert done.returncode == 0

@@ -175,14 +175,17 @@ class Job:
 
     def _finish(self, outbox: logs.Outbox, ended: Exit | None) -> None:
         """The last of the logs first, so that whoever hears of the end finds them; then the state."""
-        for left in range(self._around.settings.log_tries, 0, -1):
-            if self._try_send(outbox, last=True) or left == 1 or self._closing:
+        sent = self._try_send(outbox, last=True)
+        for _ in range(1, self._around.settings.log_tries):
+            if sent or self._closing:
                 break
             self._wake.wait(self._around.settings.retry_period)
+            sent = self._try_send(outbox, last=True)
         if self._closing:
             return  # the next engine does it again, whole
         self._end(*_outcome(self._record, ended))
-        for name in ("staged", "tmp", "local"):
+        needless = ["staged", "tmp", "local"] + (["eventlog"] if sent and outbox.has_event_logs else [])
+        for name in needless:
             shutil.rmtree(self._folder / name, ignore_errors=True)
 
     def _end(self, state: str, details: str, reason: str | None, at: float) -> None:
@@ -217,7 +220,8 @@ def _outcome(record: JobRecord, ended: Exit | None) -> tuple[str, str, str | Non
         return "FAILED", "The driver's process vanished without an exit code.", "INTERNAL_ERROR", at
     if ended.error is not None:
         return "FAILED", f"The driver could not be started: {ended.error}", "INTERNAL_ERROR", at
-    if ended.code == 0:
+    code = ended.code or 0
+    if code == 0:
         return "COMPLETED", "JobRun completed successfully.", None, at
-    how = f"exit code {ended.code}" + (f" (signal {ended.code - 128})" if (ended.code or 0) > 128 else "")
+    how = f"exit code {code}" + (f" (signal {code - 128})" if code > 128 else "")
     return "FAILED", f"JobRun failed. The driver ended with {how}; its logs tell why.", "USER_ERROR", at

@@ -53,17 +53,25 @@ def memory_bytes(text: str, key: str) -> int:
     return int(found[1]) * _UNITS[found[2] or "m"]
 
 
-def whole(conf: Mapping[str, str], key: str, default: int) -> int:
+def whole(conf: Mapping[str, str], key: str, default: int, least: int = 1) -> int:
     text = conf.get(key, str(default)).strip()
-    if not text.isdigit() or int(text) < 1:
-        raise BadSubmission(f"{key} is {text}, which is not a whole number above 0.")
+    if not text.isdigit() or int(text) < least:
+        raise BadSubmission(f"{key} is {text}, which is not a whole number from {least} on.")
     return int(text)
+
+
+def executors(conf: Mapping[str, str], machine: Machine) -> int:
+    """How many executors the job would have on a cluster; with dynamic allocation, at most."""
+    default = _DEFAULT_EXECUTORS
+    if conf.get("spark.dynamicAllocation.enabled", "").strip().lower() == "true":
+        default = whole(conf, "spark.dynamicAllocation.maxExecutors", machine.cores)
+    return whole(conf, "spark.executor.instances", default, least=0)
 
 
 def cores(conf: Mapping[str, str], machine: Machine) -> int:
     """How many tasks run at once."""
-    executors = whole(conf, "spark.executor.instances", _DEFAULT_EXECUTORS) * whole(conf, "spark.executor.cores", 1)
-    return min(machine.cores, max(executors, whole(conf, "spark.driver.cores", 1)))
+    asked = executors(conf, machine) * whole(conf, "spark.executor.cores", 1)
+    return min(machine.cores, max(asked, whole(conf, "spark.driver.cores", 1)))
 
 
 def heap(conf: Mapping[str, str], machine: Machine) -> str:
@@ -71,7 +79,7 @@ def heap(conf: Mapping[str, str], machine: Machine) -> str:
     asked = memory_bytes(conf.get("spark.driver.memory", "1g"), "spark.driver.memory")
     if "spark.executor.memory" in conf:
         each = memory_bytes(conf["spark.executor.memory"], "spark.executor.memory")
-        asked += each * whole(conf, "spark.executor.instances", _DEFAULT_EXECUTORS)
+        asked += each * executors(conf, machine)
     return f"{max(1, min(asked, machine.heap) // MEGABYTE)}m"
 
 

@@ -113,6 +113,10 @@ class Outbox:
         self._event_logs = event_logs
         self._event_logs_due = time.monotonic() + self.EVENT_LOG_SECONDS
 
+    @property
+    def has_event_logs(self) -> bool:
+        return self._event_logs is not None
+
     def send(self, *, last: bool = False) -> None:
         """Raises what S3 raises."""
         for stream in self._streams:

@@ -103,7 +103,7 @@ class Records:
             known = self._tokens.get((record.virtual_cluster_id, record.client_token))
             if known is not None:
                 return self._jobs[known], False
-            self.folder(record.id).mkdir()
+            self.folder(record.id).mkdir(mode=0o700)  # its files hold the job's environment
             self._save(record)
             return record, True
 

@@ -108,10 +108,10 @@ def _options(parameters: str) -> Iterator[tuple[str, str]]:
         if option in FLAGS:
             yield option, ""
         elif option in OPTIONS or option in CHOSEN or option in ("--conf", "--class"):
-            value = value if separator else next(words, None)
-            if value is None:
+            given = value if separator else next(words, None)
+            if given is None:
                 raise BadSubmission(f"sparkSubmitParameters: {option} needs a value.")
-            yield option, value
+            yield option, given
         elif option in REFUSED:
             raise BadSubmission(f"sparkSubmitParameters: {option} cannot be used in a job run.")
         else:

@@ -33,7 +33,7 @@ def install() -> Patches:
     """
     patches = Patches()
     forget_instances(patches)
-    default_user_config["stepfunctions"] = {"execute_state_machine": True}
+    patches.set_item(default_user_config, "stepfunctions", {"execute_state_machine": True})  # type: ignore[arg-type]
     for part in (definitions, tokens, waits, tasks, executions, responses):
         part.install(patches)
     return patches

@@ -1,0 +1,84 @@
+"""What an owner decides at deployment, and the conditions that follow from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.ports import Settings
+from infra.cfn import Json, given, ref, when
+
+_DEFAULTS = Settings()
+
+
+def _text(description: str, default: str | None = "", **rest: Any) -> Json:
+    told = {} if default is None else {"Default": default}
+    return {"Type": "String", "Description": description, **told, **rest}
+
+
+def _number(description: str, default: int, **rest: Any) -> Json:
+    return {"Type": "Number", "Description": description, "Default": default, **rest}
+
+
+PARAMETERS: Json = {
+    "EksClusterName": _text("The EKS cluster to make a virtual cluster on. Empty when VirtualClusterId is given."),
+    "EksNamespace": _text("The Kubernetes namespace of the virtual cluster, where drivers run.", "sparkplane"),
+    "VirtualClusterId": _text("A virtual cluster of EMR on EKS that exists. Empty: one is made on EksClusterName."),
+    "OidcProvider": _text(
+        "The EKS cluster's OIDC provider without https:// (oidc.eks.<region>.amazonaws.com/id/<id>), which vouches for "
+        "drivers (IRSA). Empty: drivers get their role by EKS Pod Identity."
+    ),
+    "DriverPolicies": _text("ARNs of managed policies, with commas, for the data that Spark programs read and write."),
+    "DomainName": _text("The API's own domain name. Without one the API answers below /api, where clients trip."),
+    "CertificateArn": _text("The certificate of DomainName, in this region (ACM)."),
+    "HostedZoneId": _text("The Route 53 zone in which to point DomainName at the API. Empty: you do that yourself."),
+    "Workspace": _text(
+        "The workspace of callers whose credentials name none, and the one whose files drivers reach.",
+        _DEFAULTS.workspace,
+        AllowedPattern="[a-z0-9][a-z0-9-]*",
+    ),
+    "RetentionDays": _number("Days that runs and their logs are kept after they end.", 60, MinValue=1),
+    "RunFilesDays": _number(
+        "Days that a run's own files are kept from its start: longer than your longest run and RetentionDays together.",
+        400,
+        MinValue=1,
+    ),
+    "LogRetentionDays": _number(
+        "Days that the functions' logs are kept.", 30, AllowedValues=[1, 3, 5, 7, 14, 30, 60, 90, 180, 365, 731]
+    ),
+    "UriSchemes": _text("Which URI schemes a submission may use, with commas.", ",".join(_DEFAULTS.uri_schemes)),
+    "DefaultSpark": _text("The Spark version of runs that name none.", _DEFAULTS.default_spark),
+    "RequestSeconds": _number(
+        "How long a request may take. Over 29 needs the quota 'Maximum integration timeout' of API Gateway to be raised.",
+        29,
+        MinValue=1,
+        MaxValue=300,
+    ),
+    "AlarmTopicArn": _text("The SNS topic that alarms are sent to. Empty: they are only shown."),
+}
+
+CONDITIONS: Json = {
+    "MakesCluster": {"Fn::Equals": [ref("VirtualClusterId"), ""]},
+    "HasOidcProvider": given("OidcProvider"),
+    "HasDriverPolicies": given("DriverPolicies"),
+    "HasDomain": given("DomainName"),
+    "HasZone": {"Fn::And": [given("DomainName"), given("HostedZoneId")]},
+    "HasAlarmTopic": given("AlarmTopicArn"),
+}
+
+RULES: Json = {
+    "OneCluster": {
+        "Assertions": [
+            {
+                "Assert": {"Fn::Or": [given("EksClusterName"), given("VirtualClusterId")]},
+                "AssertDescription": "Give EksClusterName, or the VirtualClusterId of a virtual cluster that exists.",
+            }
+        ]
+    },
+    "DomainWithCertificate": {
+        "RuleCondition": given("DomainName"),
+        "Assertions": [{"Assert": given("CertificateArn"), "AssertDescription": "DomainName needs CertificateArn."}],
+    },
+}
+
+VIRTUAL_CLUSTER = when("MakesCluster", ref("VirtualCluster"), ref("VirtualClusterId"))
+"""The id of the virtual cluster in use."""

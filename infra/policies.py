@@ -1,0 +1,122 @@
+"""What each function may do on AWS, and nothing more. The template's roles and the tests are made of this table.
+
+A resource is a text for `Fn::Sub`. Some actions are named after something else than the call: a transaction needs the
+actions of its parts; S3 answers "no such key" only to callers who may list the bucket; a job run that is started with
+tags is tagged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from infra.cfn import own_arn
+from infra.functions import EVENT_DRIVEN, dead_letters_id, log_group
+from infra.triggers import STREAM_TRIGGERS
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Actions on resources, where a condition holds (operator -> key -> text)."""
+
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    condition: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+TABLE = "${Table.Arn}"
+INDEXES = "${Table.Arn}/index/*"
+STREAMS = "${Table.Arn}/stream/*"
+BUCKET = "${Bucket.Arn}"
+SPECS = "${Bucket.Arn}/*/runs/*/spec.json"
+LAUNCH_FILES = "${Bucket.Arn}/*/runs/*/launch.py"
+BUNDLES = "${Bucket.Arn}/driver/*"
+LOGS = "${Bucket.Arn}/*/logs/*"
+RUN_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-run")
+RUN_EXECUTIONS = own_arn("states", "execution:${AWS::StackName}-run:*")
+RING_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-ring")
+VIRTUAL_CLUSTER = own_arn("emr-containers", "/virtualclusters/${VirtualCluster}")
+JOB_RUNS = f"{VIRTUAL_CLUSTER}/jobruns/*"
+
+_READ = Grant(("dynamodb:GetItem", "dynamodb:BatchGetItem"), (TABLE,))
+_WRITE = Grant(("dynamodb:PutItem",), (TABLE,))
+_DELETE = Grant(("dynamodb:DeleteItem",), (TABLE,))
+_RELEASE = Grant(("dynamodb:UpdateItem",), (TABLE,))
+_WALK = Grant(("dynamodb:Query",), (TABLE,))
+_LIST = Grant(("dynamodb:Query",), (INDEXES,))
+_READ_SPECS = Grant(("s3:GetObject",), (SPECS,))
+_WRITE_SPECS = Grant(("s3:PutObject",), (SPECS,))
+_READ_LOGS = Grant(("s3:GetObject",), (LOGS,))
+_MISS = Grant(("s3:ListBucket",), (BUCKET,))
+_SHIP = Grant(("s3:PutObject",), (LAUNCH_FILES, BUNDLES))
+_START_RUN = Grant(("states:StartExecution",), (RUN_MACHINE,))
+_START_RING = Grant(("states:StartExecution",), (RING_MACHINE,))
+_LOOK_AT_EXECUTION = Grant(("states:DescribeExecution",), (RUN_EXECUTIONS,))
+_WAKE = Grant(("states:SendTaskSuccess",), (RUN_MACHINE,))
+_START_DRIVER = (
+    Grant(
+        ("emr-containers:StartJobRun",),
+        (VIRTUAL_CLUSTER,),
+        {"StringEquals": {"emr-containers:ExecutionRoleArn": "${DriverRole.Arn}"}},
+    ),
+    Grant(("emr-containers:TagResource",), (JOB_RUNS,)),
+)
+_FIND_DRIVER = Grant(("emr-containers:ListJobRuns",), (VIRTUAL_CLUSTER,))
+_LOOK_AT_DRIVER = Grant(("emr-containers:DescribeJobRun",), (JOB_RUNS,))
+_STOP_DRIVER = Grant(("emr-containers:CancelJobRun",), (JOB_RUNS,))
+
+_READ_STREAM = Grant(
+    ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"), (STREAMS,)
+)
+
+_RECORDS = (_READ, _WRITE, _READ_SPECS, _MISS)
+"""What reading and changing a run takes."""
+
+_DISPATCH = (*_RECORDS, _DELETE, _WALK, _START_RING)
+_DRIVE = (*_RECORDS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER)
+
+GRANTS: Mapping[str, tuple[Grant, ...]] = {
+    "api": (*_RECORDS, _DELETE, _WALK, _LIST, _WRITE_SPECS, _READ_LOGS),
+    "dispatch": (*_DISPATCH, _START_RUN),
+    "feed": (_READ, _WRITE),
+    "cancel": (*_RECORDS, _DELETE, _STOP_DRIVER, _LOOK_AT_DRIVER),
+    "launch": (*_DRIVE, _WAKE),
+    "check": _DRIVE,
+    "finish": (*_RECORDS, _DELETE, _RELEASE, _WRITE_SPECS, _READ_LOGS, _LOOK_AT_DRIVER),
+    "engine_event": (*_RECORDS, _LOOK_AT_DRIVER, _STOP_DRIVER, _WAKE),
+    "ring": _DISPATCH,
+    "sweep": (*_DISPATCH, _START_RUN, _LOOK_AT_EXECUTION, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER),
+}
+"""What a function's own code calls."""
+
+_STREAM_READERS = frozenset(trigger.function for trigger in STREAM_TRIGGERS)
+
+
+def grants_of(function: str) -> tuple[Grant, ...]:
+    """All that a function's role allows: its own calls, and those that Lambda makes in its name (logs, the stream, the
+    dead letters of a stream; those of EventBridge's calls too)."""
+    logs = own_arn("logs", f"log-group:{log_group(function)}:*")
+    granted = (*GRANTS[function], Grant(("logs:CreateLogStream", "logs:PutLogEvents"), (logs,)))
+    if function in _STREAM_READERS:
+        granted += (_READ_STREAM,)
+    if function in _STREAM_READERS or function in EVENT_DRIVEN:
+        granted += (Grant(("sqs:SendMessage",), (f"${{{dead_letters_id(function)}.Arn}}",)),)
+    return granted
+
+
+_OWN = "${Bucket.Arn}/${Workspace}"
+
+DRIVER_GRANTS = (
+    Grant(("s3:GetObject",), (f"{_OWN}/runs/*/launch.py", f"{_OWN}/dbfs/*", BUNDLES)),
+    Grant(("s3:PutObject",), (f"{_OWN}/logs/*",)),
+    Grant(("s3:ListBucket",), (BUCKET,), {"StringLike": {"s3:prefix": "${Workspace}/dbfs/*"}}),
+)
+"""What Spark's drivers and executors may do with what is Sparkplane's: read their programs, write their logs. What they
+need of the owner's own data comes with managed policies that the owner names."""
+
+DRIVER_DENIALS = (
+    Grant(("dynamodb:*",), (TABLE, f"{TABLE}/*")),
+    Grant(("s3:*",), (SPECS,)),
+    Grant(("s3:PutObject", "s3:DeleteObject"), (LAUNCH_FILES, BUNDLES)),
+)
+"""What no policy that the owner adds can give them: the table, other people's specs, and what other drivers execute."""

@@ -1,0 +1,1 @@
+"""Tests of all rooms, by what they cost: unit, aws, sandbox, e2e."""

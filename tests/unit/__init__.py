@@ -1,0 +1,1 @@
+"""Tests of core and services with fakes: no I/O."""

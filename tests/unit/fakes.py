@@ -1,0 +1,444 @@
+"""Every port of `chalicelib.ports` in memory, for tests of services.
+
+All calls of all fakes of one set pass one `Tripwire`, so that a test can kill a worker before or after its n-th call
+to the outside, as a Lambda may be. The store is as strict as the table that it stands for: a transaction has at most a
+hundred items and names each of them once, and a full page of a listing may be the last without saying so.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from chalicelib.core.capacity import NOTHING, Ledger
+from chalicelib.core.ids import external_name
+from chalicelib.core.model import Event, Hold, Job, QueueRow, Run
+from chalicelib.ports import (
+    Change,
+    Clash,
+    Delete,
+    EngineJob,
+    EngineRefused,
+    Key,
+    Launch,
+    Listing,
+    Page,
+    Ports,
+    Put,
+    Record,
+    Settings,
+    key,
+    key_of,
+    position,
+)
+
+START_MS = 1_780_000_000_000
+TRANSACTION_LIMIT = 100
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Killed(BaseException):
+    """The process ended here. Not an Exception: nothing in the product may catch it."""
+
+
+@dataclass(eq=False)
+class Tripwire:
+    """Counts the calls that leave a worker, and kills it at one of them, or lets somebody else act just before one."""
+
+    calls: int = 0
+    at: int = 0
+    after: bool = False
+    visitor: Callable[[], None] | None = None
+
+    def arm(self, at: int, *, after: bool) -> None:
+        """Kill before (or after) the `at`-th call from now."""
+        self.calls, self.at, self.after, self.visitor = 0, at, after, None
+
+    def admit(self, at: int, visitor: Callable[[], None]) -> None:
+        """Let somebody else act just before the `at`-th call from now: what another Lambda may do meanwhile."""
+        self.calls, self.at, self.after, self.visitor = 0, at, False, visitor
+
+    def disarm(self) -> None:
+        """From now on nothing happens at any call."""
+        self.calls, self.at, self.visitor = 0, 0, None
+
+    @property
+    def sprung(self) -> bool:
+        """Whether what was arranged has happened."""
+        return self.at == 0
+
+    def entering(self) -> int:
+        """Called before each call; returns its number."""
+        self.calls += 1
+        number = self.calls
+        if number == self.at and not self.after:
+            self.at = 0
+            if self.visitor is None:
+                raise Killed
+            visitor, self.visitor = self.visitor, None
+            visitor()
+        return number
+
+    def leaving(self, number: int) -> None:
+        """Called when a call has had its effect."""
+        if number == self.at and self.after:
+            self.at = 0
+            raise Killed
+
+
+def outside(method: F) -> F:
+    """Mark a method as a call to the outside: it is counted, and a worker may be killed at it."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        number = self.tripwire.entering()
+        self.counts[method.__name__] += 1
+        result = method(self, *args, **kwargs)
+        self.tripwire.leaving(number)
+        return result
+
+    return call  # type: ignore[return-value]
+
+
+@dataclass(eq=False)
+class Fake:
+    """What all fakes have: the tripwire that they share, and how often each of their methods was called."""
+
+    tripwire: Tripwire = field(default_factory=Tripwire)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Written:
+    """One record's change in one commit: what the table's stream tells. A side is None when there is no image."""
+
+    before: Any
+    after: Any
+
+
+@dataclass(eq=False)
+class FakeStore(Fake):
+    """The Store port. `on_commit` hears of every commit; `before_commit` is called between a read and its write."""
+
+    records: dict[Key, Any] = field(default_factory=dict)
+    on_commit: list[Callable[[Sequence[Written]], None]] = field(default_factory=list)
+    before_commit: Callable[[Sequence[Change]], None] | None = None
+
+    @outside
+    def fetch(self, keys: Collection[Key]) -> dict[Key, Any]:
+        return {k: self.records[k] for k in keys if k in self.records}
+
+    @outside
+    def commit(self, changes: Sequence[Change]) -> None:
+        if self.before_commit:
+            self.before_commit(changes)
+        subjects = [_subject(change) for change in changes]
+        if not 0 < len(subjects) <= TRANSACTION_LIMIT or len(set(subjects)) < len(subjects):
+            raise AssertionError(f"a transaction that the table would refuse: {subjects}")
+        failed = [k for k, change in zip(subjects, changes, strict=True) if not self._holds(k, change)]
+        if failed:
+            raise Clash(failed)
+        written = [self._write(k, change) for k, change in zip(subjects, changes, strict=True)]
+        for listener in self.on_commit:
+            listener(written)
+
+    def _holds(self, k: Key, change: Change) -> bool:
+        stored = self.records.get(k)
+        if isinstance(change, Put):
+            return (stored.version if stored else 0) == change.record.version
+        if isinstance(change, Delete):
+            return stored is not None and stored.version == change.record.version
+        return stored is not None
+
+    def _write(self, k: Key, change: Change) -> Written:
+        before = self.records.get(k)
+        if isinstance(change, Delete):
+            del self.records[k]
+            return Written(before, None)
+        after: Any
+        if isinstance(change, Put):
+            after = replace(change.record, version=change.record.version + 1)
+        else:
+            assert isinstance(before, Ledger)
+            released = before.hold(change.pool, NOTHING - change.amount)
+            after = replace(released, version=before.version + 1)
+        self.records[k] = after
+        return Written(before, after)
+
+    @outside
+    def page(self, listing: Listing, *, limit: int, after: str = "", newest_first: bool = True) -> Page:
+        assert limit > 0
+        rows = [(position(listing, r), r) for r in self.all(listing.type) if _listed(listing, r)]
+        rows.sort(key=lambda row: row[0], reverse=newest_first)
+        if after:
+            rows = [row for row in rows if (row[0] < after if newest_first else row[0] > after)]
+        taken = rows[:limit]
+        return Page(tuple(r for _, r in taken), taken[-1][0] if len(taken) == limit else "")
+
+    def all(self, type: type) -> list[Any]:
+        """All records of a type, in no order; for assertions."""
+        return [r for r in self.records.values() if isinstance(r, type)]
+
+    def get(self, type: type, *parts: str | int) -> Any:
+        """A record, or None; for assertions."""
+        return self.records.get(key(type, *parts))
+
+    def seed(self, *records: Record) -> None:
+        """Put records in place as a commit would, unheard and uncounted."""
+        for record in records:
+            self.records[key_of(record)] = replace(record, version=record.version + 1)
+
+    def snapshot(self) -> dict[Key, Any]:
+        """What is stored now: records are immutable, so a copy of the dict will do."""
+        return dict(self.records)
+
+
+def _subject(change: Change) -> Key:
+    return key(Ledger, change.cluster) if not isinstance(change, Put | Delete) else key_of(change.record)
+
+
+def _listed(listing: Listing, r: Any) -> bool:
+    if isinstance(r, Run):
+        columns: dict[str, tuple[Any, ...]] = {
+            "runs": (r.workspace, r.spec.kind),
+            "active": (r.workspace, r.spec.kind),
+            "job": (r.workspace, r.job),
+            "pool": (r.workspace, r.spec.pool, r.spec.kind),
+            "state": (r.workspace, r.spec.pool, r.spec.kind, r.state),
+        }
+        return columns[listing.name] == listing.parts and not (listing.name == "active" and r.ended)
+    if isinstance(r, QueueRow):
+        return (r.cluster, r.workspace, r.pool) == listing.parts
+    if isinstance(r, Hold):
+        return (r.cluster,) == listing.parts
+    assert isinstance(r, Job | Event)
+    return (r.workspace,) == listing.parts
+
+
+@dataclass(eq=False)
+class FakeBlobs(Fake):
+    """The Blobs port."""
+
+    bodies: dict[str, bytes] = field(default_factory=dict)
+
+    @outside
+    def put(self, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
+        self.bodies[name] = body
+
+    @outside
+    def get(self, name: str, *, limit: int = 0, tail: bool = False) -> bytes | None:
+        body = self.bodies.get(name)
+        if body is None or not limit:
+            return body
+        return body[-limit:] if tail else body[:limit]
+
+    def uri(self, name: str) -> str:
+        return f"s3://bucket/{name}"
+
+
+@dataclass(eq=False)
+class Execution:
+    """An execution of the run workflow: where it stands, and what it waits for (`infra.workflow`)."""
+
+    workspace: str
+    run: int
+    generation: int
+    patience: int
+    state: str = "Launch"
+    token: str = ""
+    times_out_at: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, one way or another."""
+        return self.state in {"Done", "Lost"}
+
+
+@dataclass(eq=False)
+class FakeWorkflows(Fake):
+    """The Workflows port: it records executions; whoever plays the cloud moves them. Names stay taken for ever."""
+
+    executions: dict[tuple[str, int, int], Execution] = field(default_factory=dict)
+    completed: list[str] = field(default_factory=list)
+
+    @outside
+    def start(self, run: Run) -> None:
+        from chalicelib.core.policy import first_patience
+
+        name = (run.workspace, run.id, run.generation)
+        self.executions.setdefault(name, Execution(*name, patience=first_patience(run)))
+
+    @outside
+    def alive(self, run: Run) -> bool:
+        execution = self.executions.get((run.workspace, run.id, run.generation))
+        return execution is not None and not execution.ended
+
+    @outside
+    def complete(self, token: str) -> None:
+        self.completed.append(token)
+        for execution in self.executions.values():
+            if execution.token == token and not execution.ended:
+                execution.state, execution.token = "Finish", ""
+
+    def lose(self, execution: Execution) -> None:
+        """The execution dies without a word."""
+        execution.state, execution.token = "Lost", ""
+
+    def live(self) -> list[Execution]:
+        """The executions that have not ended."""
+        return [e for e in self.executions.values() if not e.ended]
+
+
+@dataclass(eq=False)
+class FakeTimers(Fake):
+    """The Timers port: it records rings."""
+
+    rings: set[tuple[str, int]] = field(default_factory=set)
+
+    @outside
+    def ring(self, cluster: str, at_ms: int) -> None:
+        self.rings.add((cluster, at_ms))
+
+
+NEXT_STATE = {"PENDING": "SUBMITTED", "SUBMITTED": "RUNNING", "RUNNING": "COMPLETED", "CANCEL_PENDING": "CANCELLED"}
+
+
+@dataclass(eq=False)
+class FakeEngine(Fake):
+    """The Engine port. `heard_of` queues the ids whose state changed, for whoever delivers the engine's events.
+
+    With `remembers=False` a second request for the same run is a second driver: then only asking `find` first can
+    prevent two of them, which is what the product does for the time after a client token lapses.
+    """
+
+    drivers: dict[str, EngineJob] = field(default_factory=dict)
+    launches: list[Launch] = field(default_factory=list)
+    heard_of: list[str] = field(default_factory=list)
+    remembers: bool = True
+    refuses: Callable[[Launch], str] = lambda launch: ""
+    logs: dict[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+
+    @outside
+    def start(self, launch: Launch) -> str:
+        if reason := self.refuses(launch):
+            raise EngineRefused(reason)
+        name = external_name(launch.run.workspace, launch.run.id)
+        same = [job.id for job in self.drivers.values() if job.name == name]
+        if same and self.remembers:
+            return same[0]
+        self.launches.append(launch)
+        id = f"driver-{len(self.drivers) + 1}"
+        self.drivers[id] = EngineJob(id, name, "PENDING")
+        return id
+
+    @outside
+    def find(self, run: Run) -> EngineJob | None:
+        return next(iter(self.drivers_of(run)), None)
+
+    @outside
+    def describe(self, engine_id: str) -> EngineJob | None:
+        return self.drivers.get(engine_id)
+
+    @outside
+    def cancel(self, engine_id: str) -> None:
+        job = self.drivers.get(engine_id)
+        if job is not None and not job.ended:
+            self.become(engine_id, "CANCEL_PENDING")
+
+    @outside
+    def live(self) -> list[EngineJob]:
+        return [job for job in self.drivers.values() if not job.ended]
+
+    @outside
+    def log_names(self, run: Run, stream: str) -> Sequence[str]:
+        return self.logs.get((external_name(run.workspace, run.id), stream), ())
+
+    def drivers_of(self, run: Run) -> list[EngineJob]:
+        """All drivers that were ever started under the run's name; for assertions."""
+        return [job for job in self.drivers.values() if job.name == external_name(run.workspace, run.id)]
+
+    def become(self, engine_id: str, state: str, *, failure: str = "", details: str = "") -> None:
+        """A driver changes its state, and the engine says so. One that has ended stays as it is."""
+        job = self.drivers[engine_id]
+        if not job.ended and job.state != state:
+            self.drivers[engine_id] = replace(job, state=state, failure=failure, details=details)
+            self.heard_of.append(engine_id)
+
+    def progress(self, engine_id: str) -> None:
+        """A driver goes one step on along its good way (or, when asked to, to its end)."""
+        job = self.drivers[engine_id]
+        if not job.ended:
+            self.become(engine_id, NEXT_STATE[job.state])
+
+    def forget(self, engine_id: str) -> None:
+        """The engine no longer knows a driver."""
+        del self.drivers[engine_id]
+
+
+@dataclass(eq=False)
+class FakeClock:
+    """The Clock port, moved by hand."""
+
+    time: int = START_MS
+
+    def now(self) -> int:
+        return self.time
+
+    def advance(self, ms: int) -> None:
+        """Time passes."""
+        self.time += ms
+
+
+class FakeDice:
+    """The Dice port: the same throws every time; `loaded` throws come first."""
+
+    def __init__(self, loaded: Iterable[int] = ()) -> None:
+        self._random = random.Random(7)
+        self.loaded = list(loaded)
+
+    def bits(self, count: int) -> int:
+        return self.loaded.pop(0) if self.loaded else self._random.getrandbits(count)
+
+    def text(self) -> str:
+        return f"{self._random.getrandbits(256):064x}"
+
+
+SECRET = bytes(range(32))
+
+
+@dataclass(eq=False)
+class World:
+    """One set of fakes, and the ports made of them."""
+
+    settings: Settings = Settings()
+    tripwire: Tripwire = field(default_factory=Tripwire)
+    clock: FakeClock = field(default_factory=FakeClock)
+    dice: FakeDice = field(default_factory=FakeDice)
+
+    def __post_init__(self) -> None:
+        self.store = FakeStore(self.tripwire)
+        self.blobs = FakeBlobs(self.tripwire)
+        self.workflows = FakeWorkflows(self.tripwire)
+        self.timers = FakeTimers(self.tripwire)
+        self.engine = FakeEngine(self.tripwire)
+        self.ports = Ports(
+            store=self.store,
+            blobs=self.blobs,
+            workflows=self.workflows,
+            timers=self.timers,
+            engine=self.engine,
+            clock=self.clock,
+            dice=self.dice,
+            secret=lambda: SECRET,
+            settings=self.settings,
+        )
+
+
+def ports(settings: Settings = Settings()) -> Ports:
+    """Ports made of fresh fakes, for tests that look at nothing but answers."""
+    return World(settings).ports
