@@ -1,4 +1,4 @@
-"""The two state machines, as Amazon States Language. Deployed by `infra.template`, created by the sandbox from the same.
+"""The two state machines, as Amazon States Language. CloudFormation and the sandbox both make them from this.
 
 Run machine: `Launch` asks for the driver and waits for news of its end; news completes the task token and leads to
 `Finish`: two transitions in the good case. Without news in time (or after any fault) `Check` looks for itself and says

@@ -8,7 +8,7 @@ from typing import Any
 
 @cache
 def client(service: str) -> Any:
-    """The client of a service, with short connects and a few retries; credentials and endpoints are the environment's."""
+    """A service's client, with short connects and a few retries; credentials and endpoints are the environment's."""
     import boto3
     from botocore.config import Config
 

@@ -3,35 +3,35 @@
 One table; a record is an item {pk, sk, kind, version, doc, …}. `doc` is the record's JSON; attributes beside it exist
 only where DynamoDB itself needs them (indexes, stream filters, TTL).
 
-| record      | pk                           | sk                     | read by                                            |
-|-------------|------------------------------|------------------------|----------------------------------------------------|
-| Run         | `<ws>#run#<run>`             | `run`                  | id                                                 |
-| Job         | `<ws>#job#<job>`             | `job`                  | id                                                 |
-| JobActivity | `<ws>#job#<job>`             | `activity`             | id, together with the job                          |
-| Pool        | `<ws>#pool#<name>`           | `pool`                 | name                                               |
-| Idempotency | `<ws>#once#<token>`          | `once`                 | the caller's token                                 |
-| Token       | `<ws>#token#<digest>`        | `token`                | digest of the text                                 |
-| User        | `<ws>#user#<name>`           | `user`                 | name                                               |
-| FeedHead    | `<ws>#feed`                  | `head`                 | workspace                                          |
-| Event       | `<ws>#feed`                  | `event#<sequence>`     | workspace, in order from a sequence number         |
-| FeedMark    | `<ws>#run#<run>`             | `mark`                 | id                                                 |
-| Ledger      | `#cluster#<cluster>`         | `ledger`               | cluster                                            |
-| QueueRow    | `#queue#<cluster>#<ws>/<pool>` | `<ready at>#<run>`   | pool, oldest first                                 |
-| Hold        | `#holds#<cluster>`           | `<ws>#<run>`           | cluster (the sweep's recount), id                  |
-| Deployment  | `#deployment`                | `deployment`           |                                                    |
+| record | pk | sk | read by |
+|---|---|---|---|
+| Run | `<ws>#run#<run>` | `run` | id |
+| Job | `<ws>#job#<job>` | `job` | id |
+| JobActivity | `<ws>#job#<job>` | `activity` | id, together with the job |
+| Pool | `<ws>#pool#<name>` | `pool` | name |
+| Idempotency | `<ws>#once#<token>` | `once` | the caller's token |
+| Token | `<ws>#token#<digest>` | `token` | digest of the text |
+| User | `<ws>#user#<name>` | `user` | name |
+| FeedHead | `<ws>#feed` | `head` | workspace |
+| Event | `<ws>#feed` | `event#<sequence>` | workspace, in order from a sequence number |
+| FeedMark | `<ws>#run#<run>` | `mark` | id |
+| Ledger | `#cluster#<cluster>` | `ledger` | cluster |
+| QueueRow | `#queue#<cluster>#<ws>/<pool>` | `<ready at>#<run>` | pool, oldest first |
+| Hold | `#holds#<cluster>` | `<ws>#<run>` | cluster (the sweep's recount), id |
+| Deployment | `#deployment` | `deployment` |  |
 
 A workspace's name has no `#` and is not empty, so the owner's own partitions (which begin with `#`) cannot be named.
 
 Lists of runs and jobs are sparse indexes, each with one partition a list and the id as sort key. They project the
 whole item, so that a page of a list is one query; a state change costs one small write an index.
 
-| index       | partition                    | lists                                                                       |
-|-------------|------------------------------|-----------------------------------------------------------------------------|
-| `by_kind`   | `<ws>#<kind>`                | all runs of a kind; with kind `JOB`, all saved jobs                         |
-| `by_live`   | `<ws>#<kind>`                | runs that have not ended                                                    |
-| `by_job`    | `<ws>#<job>`                 | a job's runs                                                                |
-| `by_pool`   | `<ws>#<pool>#<kind>`         | a pool's runs of a kind                                                     |
-| `by_state`  | `<ws>#<pool>#<kind>#<state>` | a pool's runs of a kind in one state: a filter chooses a partition          |
+| index | partition | lists |
+|---|---|---|
+| `by_kind` | `<ws>#<kind>` | all runs of a kind; with kind `JOB`, all saved jobs |
+| `by_live` | `<ws>#<kind>` | runs that have not ended |
+| `by_job` | `<ws>#<job>` | a job's runs |
+| `by_pool` | `<ws>#<pool>#<kind>` | a pool's runs of a kind |
+| `by_state` | `<ws>#<pool>#<kind>#<state>` | a pool's runs of a kind in one state: a filter chooses a partition |
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ INDEXED: Mapping[type, Callable[[Any], dict[str, str]]] = {Run: _run_indexes, Jo
 
 
 def stream_facts(record: Record) -> dict[str, str]:
-    """What the stream's filters look at (`infra.triggers`): a run's state and intent, and whether an execution waits."""
+    """What the stream's filters look at (`infra.triggers`): a run's state and intent; whether an execution waits."""
     if not isinstance(record, Run):
         return {}
     waiting = {"waiting": "1"} if record.task_token else {}

@@ -1,1 +1,1 @@
-"""The pure heart: words, state machine, capacity plan, quantities, ids. No boto3, no chalice, no clock, no randomness."""
+"""The pure heart: words, state machine, capacity plan, quantities, ids. No I/O, no clock, no randomness."""

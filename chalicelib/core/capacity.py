@@ -100,7 +100,7 @@ W = TypeVar("W", bound=Waiting)
 def plan(ledger: Ledger, queues: Mapping[str, Sequence[W]], most: int) -> tuple[list[W], Ledger]:
     """Decide who is granted: at most `most` of the waiting runs, and the ledger that holds them.
 
-    `queues` maps a pool's key to the head of its queue, oldest first; a pool that the ledger does not know gets nothing.
+    `queues` maps a pool's key to its queue's head, oldest first; a pool that the ledger does not know gets nothing.
     """
     waiting = {
         pool: [row for row in rows if row.amount.fits(ledger.ceiling(pool))]
@@ -169,7 +169,8 @@ def shortage(ledger: Ledger, pool: str, amount: Amount) -> str:
         for dimension in DIMENSIONS:
             need, has = getattr(amount, dimension), getattr(free, dimension)
             if need > has:
-                return f"Waiting for capacity: needs {_words(dimension, need)}, the {owner} has {_words(dimension, has)} free."
+                asks, free_now = _words(dimension, need), _words(dimension, has)
+                return f"Waiting for capacity: needs {asks}, the {owner} has {free_now} free."
     return ""
 
 

@@ -41,7 +41,7 @@ def token_text(workspace: str, secret: str) -> str:
 
 
 def parse_authorization(header: str | None, default_workspace: str) -> Credential:
-    """The credential of an Authorization header: `Bearer t`, `Basic user:password`, `Basic token:t`, `ZenApiKey user:key`.
+    """The credential in an Authorization header: `Bearer t`, `Basic user:password`, `Basic token:t`, `ZenApiKey user:k`.
 
     Raises Unauthenticated when there is none or it is of another form.
     """

@@ -98,7 +98,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What was asked for; never changes. `original` is the request in its own dialect's words, for that dialect only."""
+    """What was asked for; never changes. `original` is the request in its dialect's words, for that dialect only."""
 
     name: str
     program: Program
@@ -165,7 +165,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A saved definition that makes runs. `settings` is what its dialect answers with; `spec` is what runs are made of."""
+    """A saved definition that makes runs: of `spec`. `settings` is what its dialect answers with."""
 
     workspace: str
     id: int
@@ -190,7 +190,7 @@ class JobActivity:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A named capacity with defaults. Limits that grants obey live in the cluster's ledger; facets are the dialects'."""
+    """A named capacity with defaults. The limits that grants obey live in the ledger; facets are the dialects'."""
 
     workspace: str
     name: str
@@ -296,7 +296,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One state change of a run in the workspace's feed, numbered by the feed (`sequence`) and by the run (`run_version`)."""
+    """One state change of a run in the workspace's feed, numbered by the feed (`sequence`) and run (`run_version`)."""
 
     workspace: str
     sequence: int

@@ -41,7 +41,7 @@ def format_memory(mib: int) -> str:
 
 
 def parse_cpu(text: object, *, field: str) -> int:
-    """Millicores of a CPU text (`1`, `"1.5"`, `1000m`). Raises Invalid for anything else, zero, or over a million cores."""
+    """Millicores of a CPU text (`1`, `"1.5"`, `1000m`). Raises Invalid for all else, zero, or over a million cores."""
     raw = str(text).strip() if isinstance(text, str | int | float) and not isinstance(text, bool) else ""
     milli, number = (raw.endswith("m"), raw.removesuffix("m"))
     try:

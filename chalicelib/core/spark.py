@@ -57,13 +57,27 @@ def release_for(version: str) -> str:
     raise Invalid(f"Spark {version} is not available. Known versions: {', '.join(RELEASES)}.", field="spark_version")
 
 
-_LISTS = {"--jars": "jars", "--py-files": "py_files", "--files": "files", "--archives": "archives",
-          "--packages": "packages", "--exclude-packages": "exclude_packages", "--repositories": "repositories"}  # fmt: skip
-_SIZES = {"--driver-memory": "driver_memory", "--executor-memory": "executor_memory", "--num-executors": "executors",
-          "--driver-cores": "driver_cores", "--executor-cores": "executor_cores"}  # fmt: skip
-_AS_CONF = {"--driver-java-options": "spark.driver.extraJavaOptions",
-            "--driver-class-path": "spark.driver.extraClassPath",
-            "--driver-library-path": "spark.driver.extraLibraryPath"}  # fmt: skip
+_LISTS = {
+    "--jars": "jars",
+    "--py-files": "py_files",
+    "--files": "files",
+    "--archives": "archives",
+    "--packages": "packages",
+    "--exclude-packages": "exclude_packages",
+    "--repositories": "repositories",
+}
+_SIZES = {
+    "--driver-memory": "driver_memory",
+    "--executor-memory": "executor_memory",
+    "--num-executors": "executors",
+    "--driver-cores": "driver_cores",
+    "--executor-cores": "executor_cores",
+}
+_AS_CONF = {
+    "--driver-java-options": "spark.driver.extraJavaOptions",
+    "--driver-class-path": "spark.driver.extraClassPath",
+    "--driver-library-path": "spark.driver.extraLibraryPath",
+}
 
 
 def parse_submit(spec: RunSpec, parameters: Sequence[str], *, field: str) -> RunSpec:

@@ -198,7 +198,7 @@ def serve(
         answer = _perform(own, ports(), request)
     except SparkplaneError as error:
         answer = voice.error(error, request)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the outermost handler: every fault is answered in the dialect's shape
         logger().exception("request failed", request_id=request.request_id, path=request.path)
         answer = voice.error(Fault(f"Internal error. Reference: {request.request_id}."), request)
     return _rendered(answer, request)

@@ -21,7 +21,7 @@ def _integer(value: Any) -> Any:
     if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 25:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("expected an integer")
+        raise ValueError("expected an integer")  # noqa: TRY004 - pydantic words ValueErrors
     if not -INT64 <= value < INT64:
         raise ValueError("expected an integer of 64 bits")
     return value
@@ -33,7 +33,7 @@ def _boolean(value: Any) -> Any:
     if isinstance(value, str) and value.lower() in words:
         return words[value.lower()]
     if not isinstance(value, bool):
-        raise ValueError("expected true or false")
+        raise ValueError("expected true or false")  # noqa: TRY004
     return value
 
 
@@ -42,7 +42,7 @@ def _map(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(pair, Mapping) and "key" in pair for pair in value):
         value = {pair["key"]: pair.get("value", "") for pair in value}
     if not isinstance(value, Mapping):
-        raise ValueError("expected an object")
+        raise ValueError("expected an object")  # noqa: TRY004
     return {str(name): _scalar(item) for name, item in value.items()}
 
 

@@ -1,4 +1,4 @@
-"""A granted run's way to its end: start its driver, watch it, and end it. Called by the workers behind the state machine.
+"""A granted run's way to its end: start its driver, watch it, end it. Called by the workers behind the state machine.
 
 Every function here adopts: it looks where the run already is and goes on from there. So any of them may be killed
 anywhere and called again, by the same execution or by one of a later generation.

@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core.base_backend import BackendDict
 
 from sandbox.aws import stepfunctions
 from sandbox.aws.functions import Functions
@@ -91,7 +92,9 @@ def test_a_zone_that_nobody_knows_is_refused() -> None:
 class World:
     """A scheduler with a clock that the test moves, and the function `ring`."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, client: Any) -> None:
+        BackendDict.reset()
+        self.client = client
         self.rings: list[Any] = []
         self.dead: list[Any] = []
         self.fail = 0
@@ -108,7 +111,6 @@ class World:
         )
         self.patches = self.scheduler.install()
         self.scheduler.start()
-        self.client = boto3.client("scheduler", region_name="us-east-1")
 
     def _ring(self, event: Any, context: Any) -> None:
         self.rings.append(event)
@@ -155,12 +157,17 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "scheduler.json"
 
 
-@pytest.fixture
-def world(file: Path) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
     with mock_aws():
-        world = World(file)
-        yield world
-        world.close()
+        yield boto3.client("scheduler", region_name="us-east-1")
+
+
+@pytest.fixture
+def world(file: Path, client: Any) -> Iterator[World]:
+    world = World(file, client)
+    yield world
+    world.close()
 
 
 def test_a_one_off_fires_once_when_it_is_due_and_deletes_itself_if_it_says_so(world: World) -> None:
@@ -260,51 +267,46 @@ def test_a_deleted_a_disabled_and_a_moved_schedule_do_not_fire_at_the_old_time(w
     assert world.rings[1:] == ["x"]
 
 
-def test_schedules_survive_a_restart_and_a_missed_one_off_fires_at_the_start(file: Path) -> None:
-    with mock_aws():
-        before = World(file)
-        before.client.create_schedule_group(Name="mine")
-        before.make("missed", before.at(minutes=5), GroupName="mine", ActionAfterCompletion="DELETE")
-        before.make("future", before.at(hours=5), Description="words")
-        before.make("done", before.at(seconds=-1))
-        before.make("cron", "cron(0 0 1 1 ? *)", ScheduleExpressionTimezone="Europe/Paris")
-        before.make("gone", before.at(hours=5))
-        before.client.delete_schedule(Name="gone")
-        until(lambda: before.rings == [{"name": "done"}])
-        until(lambda: '"due": ""' in file.read_text())
-        described = before.client.get_schedule(Name="future")
-        before.close()
-    with mock_aws():
-        after = World(file)
-        assert after.rings == []
-        after.pass_time(minutes=6)
-        after.close()
-    with mock_aws():
-        again = World(file)
-        again.pass_time(minutes=6)
-        until(lambda: again.names() == ["cron", "done", "future"])
-        found = again.client.get_schedule(Name="future")
-        for name in ("ScheduleExpression", "Description", "Target", "CreationDate", "State"):
-            assert found[name] == described[name]
-        again.close()
+def test_schedules_survive_a_restart_and_a_missed_one_off_fires_at_the_start(file: Path, client: Any) -> None:
+    before = World(file, client)
+    before.client.create_schedule_group(Name="mine")
+    before.make("missed", before.at(minutes=5), GroupName="mine", ActionAfterCompletion="DELETE")
+    before.make("future", before.at(hours=5), Description="words")
+    before.make("done", before.at(seconds=-1))
+    before.make("cron", "cron(0 0 1 1 ? *)", ScheduleExpressionTimezone="Europe/Paris")
+    before.make("gone", before.at(hours=5))
+    before.client.delete_schedule(Name="gone")
+    until(lambda: before.rings == [{"name": "done"}])
+    until(lambda: '"due": ""' in file.read_text())
+    described = before.client.get_schedule(Name="future")
+    before.close()
+    after = World(file, client)
+    assert after.rings == []
+    after.pass_time(minutes=6)
+    after.close()
+    again = World(file, client)
+    again.pass_time(minutes=6)
+    until(lambda: again.names() == ["cron", "done", "future"])
+    found = again.client.get_schedule(Name="future")
+    for name in ("ScheduleExpression", "Description", "Target", "CreationDate", "State"):
+        assert found[name] == described[name]
+    again.close()
     assert (after.rings + again.rings).count({"name": "missed"}) == 1
     assert {"name": "done"} not in after.rings + again.rings
 
 
-def test_a_one_off_whose_invocation_was_cut_off_fires_again(file: Path) -> None:
-    with mock_aws():
-        before = World(file)
-        before.held.clear()
-        before.make("s", before.at(seconds=-1), ActionAfterCompletion="DELETE")
-        until(lambda: len(before.rings) == 1)
-        left_behind = file.read_text()
-        before.held.set()
-        before.close()
+def test_a_one_off_whose_invocation_was_cut_off_fires_again(file: Path, client: Any) -> None:
+    before = World(file, client)
+    before.held.clear()
+    before.make("s", before.at(seconds=-1), ActionAfterCompletion="DELETE")
+    until(lambda: len(before.rings) == 1)
+    left_behind = file.read_text()
+    before.held.set()
+    before.close()
     file.write_text(left_behind)
-    with mock_aws():
-        after = World(file)
-        until(lambda: after.names() == [])
-        after.close()
+    after = World(file, client)
+    until(lambda: after.names() == [])
+    after.close()
     assert after.rings == [{"name": "s"}]
 
 
@@ -337,9 +339,8 @@ def test_a_name_is_taken_once(world: World) -> None:
         world.make("s", world.at(hours=1))
 
 
-@mock_aws
-def test_stock_moto_still_takes_any_text_for_an_expression() -> None:
+def test_stock_moto_still_takes_any_text_for_an_expression(client: Any) -> None:
     """When this fails, moto checks expressions itself, and part of the mend may go."""
-    client = boto3.client("scheduler", region_name="us-east-1")
+    BackendDict.reset()
     target = {"Arn": RING, "RoleArn": ROLE}
     client.create_schedule(Name="s", ScheduleExpression="bogus", Target=target, FlexibleTimeWindow={"Mode": "OFF"})

@@ -14,6 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.core.base_backend import BackendDict
 
 from sandbox.aws import stepfunctions
 from sandbox.aws.functions import Functions
@@ -81,11 +82,11 @@ TIMER = {
 class World:
     """The functions of a test, what they were called with, and the client."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: Any) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.tokens: dict[str, str] = {}
         self.answers: dict[str, Callable[[Any], Any]] = {}
-        self.client: Any = None
+        self.client = client
 
     def handler(self, name: str) -> Any:
         def call(event: Any, context: Any) -> Any:
@@ -134,16 +135,21 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with mock_aws():
+        yield boto3.client("stepfunctions", region_name="us-east-1")
+
+
 @pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
+def world(client: Any) -> Iterator[World]:
+    BackendDict.reset()
+    world = World(client)
     names = ("launch", "check", "watch", "finish", "ring", "slow")
     routed = Functions({name: world.handler(name) for name in names}).install()
     mended = stepfunctions.install()
-    with mock_aws():
-        world.client = boto3.client("stepfunctions", region_name="us-east-1")
-        yield world
-        world.stop_all()
+    yield world
+    world.stop_all()
     mended.undo()
     routed.undo()
 

@@ -294,7 +294,7 @@ class Cloud(World):
         self.check_records()
         assert not self.store.all(Hold) and not self.store.all(QueueRow)
         assert self.ledger.used() == NOTHING
-        assert not self.engine.live() and not self.workflows.live()
+        assert all(job.ended for job in self.engine.drivers.values()) and not self.workflows.live()
         self.check_feed()
 
 

@@ -27,7 +27,7 @@ def instance_id(ports: Ports, workspace: str, pool: str) -> str:
 
 
 def _pool_of(ports: Ports, call: Call, request: Request) -> pools.PoolView:
-    """The pool that the path's instance id names. Raises Invalid for a text that is no id, NotFound for a foreign one."""
+    """The pool that the path's instance id names. Raises Invalid for what is no id, NotFound for a foreign one."""
     text = request.parameters["instance_id"]
     if not UUID_PATTERN.fullmatch(text):
         raise Invalid(f"instance_id: {text!r} is not a GUID of an instance.", field="instance_id")

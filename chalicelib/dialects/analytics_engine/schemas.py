@@ -23,8 +23,8 @@ class ApplicationDetails(Wire):
         tuple[str, ...], Field(validation_alias=AliasChoices("arguments", "application_arguments"))
     ] = ()
     main_class: Annotated[str, Field(validation_alias="class")] = ""
-    conf: TextMap = {}
-    env: TextMap = {}
+    conf: TextMap = Field(default_factory=dict)
+    env: TextMap = Field(default_factory=dict)
     name: str = ""
     jars: str = ""
     packages: str = ""

@@ -31,8 +31,8 @@ class NewCluster(Wire):
     driver_node_type_id: str | None = None
     instance_pool_id: str | None = None
     driver_instance_pool_id: str | None = None
-    spark_conf: TextMap = {}
-    spark_env_vars: TextMap = {}
+    spark_conf: TextMap = Field(default_factory=dict)
+    spark_env_vars: TextMap = Field(default_factory=dict)
     custom_tags: Any = None
     aws_attributes: Any = None
     gcp_attributes: Any = None

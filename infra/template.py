@@ -1,0 +1,66 @@
+"""The whole CloudFormation template: Chalice's, with everything else that Sparkplane deploys.
+
+`infra.package` calls `template` with what `chalice package` wrote. Chalice gives the API and the functions; each module
+of this room gives a group of resources.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from infra import calls, edge, engine, machines, roles, storage
+from infra.cfn import Json, attribute, ref, sub
+from infra.functions import LOGICAL, physical_name, role_id
+from infra.parameters import CONDITIONS, PARAMETERS, RULES, VIRTUAL_CLUSTER
+from infra.policies import RING_MACHINE, RUN_MACHINE
+
+ENVIRONMENT: Mapping[str, Any] = {
+    "SPARKPLANE_TABLE": ref("Table"),
+    "SPARKPLANE_BUCKET": ref("Bucket"),
+    "SPARKPLANE_RUN_MACHINE": sub(RUN_MACHINE),
+    "SPARKPLANE_RING_MACHINE": sub(RING_MACHINE),
+    "SPARKPLANE_VIRTUAL_CLUSTER": VIRTUAL_CLUSTER,
+    "SPARKPLANE_EXECUTION_ROLE": attribute("DriverRole", "Arn"),
+    "SPARKPLANE_API_URL": edge.URL,
+    "SPARKPLANE_WORKSPACE": ref("Workspace"),
+    "SPARKPLANE_RETENTION_DAYS": ref("RetentionDays"),
+    "SPARKPLANE_URI_SCHEMES": ref("UriSchemes"),
+    "SPARKPLANE_DEFAULT_SPARK": ref("DefaultSpark"),
+}
+"""What `chalicelib.wiring` reads, the same for every function."""
+
+OUTPUTS: Json = {
+    "TableName": {"Description": "The table; it outlives the stack", "Value": ref("Table")},
+    "BucketName": {"Description": "The bucket; it outlives the stack", "Value": ref("Bucket")},
+    "DriverRoleArn": {"Description": "The role of Spark's drivers", "Value": attribute("DriverRole", "Arn")},
+    "VirtualClusterId": {"Description": "Where drivers run", "Value": VIRTUAL_CLUSTER},
+    "RunMachineArn": {"Description": "The state machine that drives runs", "Value": ref("RunMachine")},
+}
+
+
+def template(chalice: Json) -> Json:
+    """The template to deploy, of Chalice's template (which is left alone)."""
+    made = copy.deepcopy(chalice)
+    made["Description"] = "Sparkplane: a serverless control plane for Apache Spark"
+    own = made["Resources"]
+    unknown = {k for k, v in own.items() if v["Type"] == "AWS::Serverless::Function"} ^ set(LOGICAL.values())
+    if unknown:
+        raise ValueError(f"infra.functions and app.py do not name the same functions: {sorted(unknown)}")
+    for function, name in LOGICAL.items():
+        _adapt_function(function, own[name])
+    edge.adapt(own["RestAPI"])
+    for group in (storage, roles, machines, calls, engine, edge):
+        own |= group.resources()
+    outputs = {**OUTPUTS, **edge.outputs()}
+    return {**made, "Parameters": PARAMETERS, "Rules": RULES, "Conditions": CONDITIONS, "Outputs": outputs}
+
+
+def _adapt_function(function: str, resource: Json) -> None:
+    properties = resource["Properties"]
+    properties["FunctionName"] = sub(physical_name(function))
+    properties["Role"] = attribute(role_id(function), "Arn")
+    properties["Environment"] = {"Variables": dict(ENVIRONMENT)}
+    if function == "api":
+        properties["Timeout"] = ref("RequestSeconds")

@@ -1,0 +1,158 @@
+"""Lives of runs, for tests that disturb them: each plays one on a `Cloud` and says how it should end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from chalicelib.core.model import Job, Policy, Run
+from chalicelib.core.states import RunState
+from chalicelib.services.jobs import create_job, delete_job
+from chalicelib.services.runs import cancel_run
+from chalicelib.services.submission import Request, run_job
+from tests.unit.cloud import HOUR_MS, Cloud, spec
+from tests.unit.fakes import Killed, Launch
+
+Scenario = Callable[[Cloud], list[RunState]]
+"""Plays a life and returns the states in which its attempts must be found at the end."""
+
+
+T = TypeVar("T")
+
+
+def insistently(call: Callable[[], T]) -> T:
+    """What a client does that gets no answer: it asks again."""
+    for _ in range(3):
+        try:
+            return call()
+        except Killed:
+            continue
+    return call()
+
+
+def submitted(cloud: Cloud, policy: Policy = Policy()) -> int:
+    return insistently(lambda: cloud.submit(spec(policy=policy), idempotency="once"))
+
+
+def brought_to(cloud: Cloud, state: str, policy: Policy = Policy()) -> int:
+    """A run whose driver is in a state of the engine's."""
+    id = submitted(cloud, policy)
+    cloud.play()
+    for next_state in ("PENDING", "SUBMITTED", "RUNNING"):
+        for job in cloud.engine.drivers_of(cloud.run(id)):
+            cloud.engine.become(job.id, next_state)
+        cloud.play()
+        if next_state == state:
+            break
+    return id
+
+
+def drivers_become(cloud: Cloud, state: str, **words: str) -> None:
+    for job in list(cloud.engine.drivers.values()):
+        if not job.ended:
+            cloud.engine.become(job.id, state, **words)
+
+
+def succeeds(cloud: Cloud) -> list[RunState]:
+    brought_to(cloud, "RUNNING")
+    drivers_become(cloud, "COMPLETED")
+    return [RunState.SUCCEEDED]
+
+
+def succeeds_unheard(cloud: Cloud) -> list[RunState]:
+    """No event of the engine's ever arrives."""
+    submitted(cloud)
+    cloud.play()
+    for _ in range(4):
+        cloud.progress()
+        cloud.engine.heard_of.clear()
+        cloud.clock.advance(HOUR_MS)
+        cloud.play()
+    return [RunState.SUCCEEDED]
+
+
+def is_cancelled_in_the_queue(cloud: Cloud) -> list[RunState]:
+    id = submitted(cloud)
+    insistently(lambda: cancel_run(cloud.ports, cloud.caller, id))
+    return [RunState.CANCELED]
+
+
+def is_cancelled_when_granted(cloud: Cloud) -> list[RunState]:
+    id = submitted(cloud)
+    cloud.deliver("dispatch", 1)
+    insistently(lambda: cancel_run(cloud.ports, cloud.caller, id))
+    return [RunState.CANCELED]
+
+
+def is_cancelled_while_it_runs(cloud: Cloud) -> list[RunState]:
+    id = brought_to(cloud, "RUNNING")
+    insistently(lambda: cancel_run(cloud.ports, cloud.caller, id))
+    return [RunState.CANCELED]
+
+
+def times_out(cloud: Cloud) -> list[RunState]:
+    brought_to(cloud, "RUNNING", Policy(timeout_ms=10 * HOUR_MS))
+    for _ in range(12):
+        cloud.clock.advance(HOUR_MS)
+        cloud.play()
+    return [RunState.TIMED_OUT]
+
+
+def fails_and_is_retried(cloud: Cloud) -> list[RunState]:
+    brought_to(cloud, "RUNNING", Policy(max_retries=1, min_retry_interval_ms=HOUR_MS // 2))
+    drivers_become(cloud, "FAILED", failure="USER_ERROR", details="boom")
+    cloud.play()
+    cloud.clock.advance(HOUR_MS)
+    cloud.play()
+    drivers_become(cloud, "COMPLETED")
+    return [RunState.FAILED, RunState.SUCCEEDED]
+
+
+def is_refused(cloud: Cloud) -> list[RunState]:
+    def no(launch: Launch) -> str:
+        return "no such role"
+
+    cloud.engine.refuses = no
+    submitted(cloud)
+    cloud.play()
+    return [RunState.FAILED]
+
+
+def loses_its_execution(cloud: Cloud) -> list[RunState]:
+    brought_to(cloud, "RUNNING")
+    for execution in cloud.workflows.live():
+        cloud.workflows.lose(execution)
+    cloud.sweep()
+    cloud.play()
+    drivers_become(cloud, "COMPLETED")
+    return [RunState.SUCCEEDED]
+
+
+def loses_its_job(cloud: Cloud) -> list[RunState]:
+    insistently(lambda: create_job(cloud.ports, cloud.caller, spec(), max_concurrent_runs=5, settings={}))
+    job = cloud.store.all(Job)[0].id
+    insistently(lambda: run_job(cloud.ports, cloud.caller, job, Request(idempotency="once"), lambda j: j.spec))
+    cloud.play()
+    drivers_become(cloud, "RUNNING")
+    cloud.play()
+    insistently(lambda: delete_job(cloud.ports, cloud.caller, job))
+    return [RunState.CANCELED]
+
+
+SCENARIOS: list[Scenario] = [
+    succeeds,
+    succeeds_unheard,
+    is_cancelled_in_the_queue,
+    is_cancelled_when_granted,
+    is_cancelled_while_it_runs,
+    times_out,
+    fails_and_is_retried,
+    is_refused,
+    loses_its_execution,
+    loses_its_job,
+]
+
+
+def attempts(cloud: Cloud) -> list[RunState]:
+    """The states of all attempts, the first one first."""
+    return [run.state for run in sorted(cloud.store.all(Run), key=lambda run: run.attempt)]
