@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from infra.cfn import Json, attribute, ref, sub, when
+from infra.cfn import NOTHING, Json, attribute, ref, sub, when
 from infra.functions import arn_text
 
 GATEWAY_RESPONSES: Json = json.loads(Path(__file__).with_name("gateway_responses.json").read_text())
@@ -48,7 +48,7 @@ def _any_method(methods: Json) -> Json:
             "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
             f"{arn_text('api')}/invocations"
         ),
-        "timeoutInMillis": sub("${RequestSeconds}000"),
+        "timeoutInMillis": when("UnusualTimeout", sub("${RequestSeconds}000"), NOTHING),
     }
     return {"x-amazon-apigateway-any-method": {**operation, "x-amazon-apigateway-integration": integration}}
 
@@ -107,5 +107,3 @@ def outputs() -> Json:
             "Condition": "HasDomain",
         },
     }
-
-

@@ -1,4 +1,4 @@
-"""The two state machines of `workflow`, as resources. Neither logs nor traces: what they do is in the functions' logs."""
+"""The two state machines of `workflow`, as resources. Neither logs nor traces: the functions do."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from chalicelib.ports import Settings
 from infra.cfn import Json, given, ref, when
 
 _DEFAULTS = Settings()
+_NONE = "none"
 
 
 def _text(description: str, default: str | None = "", **rest: Any) -> Json:
@@ -20,7 +21,9 @@ def _number(description: str, default: int, **rest: Any) -> Json:
 
 
 PARAMETERS: Json = {
-    "EksClusterName": _text("The EKS cluster to make a virtual cluster on. Empty when VirtualClusterId is given."),
+    "EksClusterName": _text(
+        "The EKS cluster to make a virtual cluster on; none when VirtualClusterId is given.", _NONE
+    ),
     "EksNamespace": _text("The Kubernetes namespace of the virtual cluster, where drivers run.", "sparkplane"),
     "VirtualClusterId": _text("A virtual cluster of EMR on EKS that exists. Empty: one is made on EksClusterName."),
     "OidcProvider": _text(
@@ -48,7 +51,7 @@ PARAMETERS: Json = {
     "UriSchemes": _text("Which URI schemes a submission may use, with commas.", ",".join(_DEFAULTS.uri_schemes)),
     "DefaultSpark": _text("The Spark version of runs that name none.", _DEFAULTS.default_spark),
     "RequestSeconds": _number(
-        "How long a request may take. Over 29 needs the quota 'Maximum integration timeout' of API Gateway to be raised.",
+        "How long a request may take. Over 29 needs API Gateway's quota 'Maximum integration timeout' to be raised.",
         29,
         MinValue=1,
         MaxValue=300,
@@ -62,6 +65,7 @@ CONDITIONS: Json = {
     "HasDriverPolicies": given("DriverPolicies"),
     "HasDomain": given("DomainName"),
     "HasZone": {"Fn::And": [given("DomainName"), given("HostedZoneId")]},
+    "UnusualTimeout": {"Fn::Not": [{"Fn::Equals": [ref("RequestSeconds"), 29]}]},
     "HasAlarmTopic": given("AlarmTopicArn"),
 }
 
@@ -69,7 +73,9 @@ RULES: Json = {
     "OneCluster": {
         "Assertions": [
             {
-                "Assert": {"Fn::Or": [given("EksClusterName"), given("VirtualClusterId")]},
+                "Assert": {
+                    "Fn::Or": [{"Fn::Not": [{"Fn::Equals": [ref("EksClusterName"), _NONE]}]}, given("VirtualClusterId")]
+                },
                 "AssertDescription": "Give EksClusterName, or the VirtualClusterId of a virtual cluster that exists.",
             }
         ]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sandbox.settings import BUCKET, REGION, ROLE, TABLE, WORKSPACE, Settings, settings_from
@@ -76,7 +78,7 @@ def _aws_environment() -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_EC2_METADATA_DISABLED": "true",
         "POWERTOOLS_SERVICE_NAME": "sparkplane",
-        "POWERTOOLS_METRICS_NAMESPACE": "sparkplane",
+        "POWERTOOLS_METRICS_DISABLED": "true",
     }
 
 
@@ -95,11 +97,24 @@ def _emulate(sandbox: Sandbox) -> Any:
     mock_aws(config={"core": {"mock_credentials": False}}).start()
     files = s3.install(home / "s3", credentials=s3.Credentials(ACCESS_KEY, SECRET_KEY))
     stepfunctions.install()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=_same_port(home / "aws.port"), verbose=False)
     server.start()
+    (home / "aws.port").write_text(str(server.get_host_and_port()[1]))
     os.environ["AWS_ENDPOINT_URL_S3"] = "http://{}:{}".format(*server.get_host_and_port())
     sandbox.closers += [storage.close, files.close, server.stop]
     return storage
+
+
+def _same_port(file: Path) -> int:
+    """The port that AWS had before, if it is free, so that drivers which outlived a restart still find it; else any."""
+    port = int(file.read_text()) if file.exists() else 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
 
 
 def _functions(sandbox: Sandbox) -> tuple[Any, Any]:

@@ -94,6 +94,8 @@ def item_key(key: Key) -> tuple[str, str]:
 
 
 def _run_indexes(run: Run) -> dict[str, str]:
+    if run.hidden:
+        return {}
     scope, kind, pool = run.workspace, run.spec.kind, run.spec.pool
     live = {} if run.ended else {"by_live": f"{scope}#{kind}"}
     job = {} if run.job == NO_JOB else {"by_job": f"{scope}#{run.job}"}

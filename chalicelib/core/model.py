@@ -116,7 +116,11 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One Spark driver from submission to a terminal state: its spec, its place among runs, and its state."""
+    """One Spark driver from submission to a terminal state: its spec, its place among runs, and its state.
+
+    A `hidden` run is one whose job was removed: no dialect shows it any more (seed 004, "Delete"), but it still ends
+    properly and gives back what it holds.
+    """
 
     workspace: str
     id: int
@@ -145,6 +149,7 @@ class Run:
     application_id: str = ""
     engine_version: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
+    hidden: bool = False
     version: int = 0
 
     @property

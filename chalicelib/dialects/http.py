@@ -25,7 +25,7 @@ from chalice.app import Chalice, Response
 from chalice.app import Request as ChaliceRequest
 
 from chalicelib.core.errors import Malformed, SparkplaneError
-from chalicelib.observe import logger
+from chalicelib.observe import count, logger
 from chalicelib.ports import Key, Ports
 from chalicelib.services.access import Call, admit, credential_of
 
@@ -200,6 +200,7 @@ def serve(
         answer = voice.error(error, request)
     except Exception:  # noqa: BLE001 - the outermost handler: every fault is answered in the dialect's shape
         logger().exception("request failed", request_id=request.request_id, path=request.path)
+        count("Faults")
         answer = voice.error(Fault(f"Internal error. Reference: {request.request_id}."), request)
     return _rendered(answer, request)
 

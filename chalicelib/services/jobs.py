@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.ids import RANDOM_BITS, make_id
 from chalicelib.core.model import Job, JobActivity, Pool, Run, RunSpec
 from chalicelib.core.states import Intent
-from chalicelib.ports import Clash, Delete, Ports, Put, jobs_of_workspace, key
+from chalicelib.ports import Clash, Delete, Ports, Put, jobs_of_workspace, key, runs_of_job
 from chalicelib.services.access import Call, read
-from chalicelib.services.runs import cancel
+from chalicelib.services.runs import cancel, edit_run
 from chalicelib.services.submission import ATTEMPTS, check_spec
 
 
@@ -73,8 +74,26 @@ def delete_job(ports: Ports, call: Call, job: int) -> None:
 
 
 def retire(ports: Ports, activity: JobActivity) -> None:
-    """Ask the runs of a job that was removed to end."""
+    """After a job was removed: ask its runs that live to end, and hide all that it ever made.
+
+    May be killed anywhere and called again: a hidden run is in no listing, so what is left is what is still to do.
+    """
     _cancel_all(ports, activity.workspace, activity.active)
+    for run in activity.active:
+        _hide(ports, activity.workspace, run)
+    listing = runs_of_job(activity.workspace, activity.job)
+    after = ""
+    while True:
+        page = ports.store.page(listing, limit=100, after=after)
+        for run in page.records:
+            _hide(ports, activity.workspace, run.id)
+        after = page.next
+        if not after:
+            return
+
+
+def _hide(ports: Ports, workspace: str, run: int) -> None:
+    edit_run(ports, workspace, run, lambda found: replace(found, hidden=True))
 
 
 def cancel_runs_of(ports: Ports, call: Call, job: int) -> None:

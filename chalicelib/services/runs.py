@@ -23,7 +23,7 @@ def get_run(ports: Ports, call: Call, run: int) -> Run:
     """A run of the caller's workspace. Raises NotFound."""
     run_key = key(Run, call.workspace, run)
     found = read(ports, call, [run_key]).get(run_key)
-    if not isinstance(found, Run):
+    if not isinstance(found, Run) or found.hidden:
         raise NotFound("Run", run, field="run_id")
     return found
 

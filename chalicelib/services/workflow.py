@@ -64,7 +64,7 @@ def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str
         _note(ports, found, refused=refused.message)
         return _over(ports, token)
     found = _observe(ports, found, job)
-    if found is None or job is None or job.ended:
+    if found is None or found.ended or job is None or job.ended:
         return _over(ports, token)
     return Progress(False, _patience(ports, _strike(ports, found, job), waited))
 
@@ -138,7 +138,7 @@ def _note(ports: Ports, run: Run, *, refused: str) -> None:
 
 def _observe(ports: Ports, run: Run, job: EngineJob | None) -> Run | None:
     """Record what the engine says of the driver. Then the intent is read again: a cancel that came between the
-    launch and the record of the driver's id found no driver to stop."""
+    launch and the record of the driver's id found no driver to stop, and may even have ended the run."""
     if job is None:
         return run
 
@@ -149,7 +149,7 @@ def _observe(ports: Ports, run: Run, job: EngineJob | None) -> Run | None:
         return r
 
     found = edit_run(ports, run.workspace, run.id, observe)
-    if found and found.intent is not Intent.NONE and not found.ended and not job.ended:
+    if found and (found.ended or found.intent is not Intent.NONE) and not job.ended:
         ports.engine.cancel(job.id)
     return found
 
@@ -262,6 +262,8 @@ def heard(ports: Ports, engine_id: str) -> None:
         return
     run_key = key(Run, *name)
     run: Run | None = ports.store.fetch([run_key]).get(run_key)
+    if run is not None and run.ended and not job.ended:
+        ports.engine.cancel(engine_id)  # a launch that came too late
     if run is None or run.ended or run.state not in HOLDING:
         return
     observed = _observe(ports, run, job) if run.state is not RunState.GRANTED else run

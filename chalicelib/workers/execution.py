@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from chalicelib.core.ids import external_name
-from chalicelib.observe import logger
+from chalicelib.observe import count, logger
 from chalicelib.ports import Ports
 from chalicelib.services import workflow
 from chalicelib.services.dispatch import dispatch
@@ -41,6 +41,8 @@ def finish_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
     """`Finish`: end the run."""
     run = workflow.finish(ports, event["workspace"], event["run"], event["generation"])
     state = run.state.value if run else ""
+    if state:
+        count("RunsEnded", state=state)
     logger().info("finish", run=external_name(event["workspace"], event["run"]), state=state)
     return {"state": state}
 
@@ -61,4 +63,7 @@ def sweep_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
     """Find and mend what nobody rang for."""
     repairs = sweep(ports, event.get("cluster") or ports.settings.cluster)
     logger().info("sweep", **asdict(repairs))
+    mended = repairs.restarted + repairs.strays + repairs.ledger
+    if mended:
+        count("Repairs", mended)
     return asdict(repairs)

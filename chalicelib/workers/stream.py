@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from chalicelib.core.ids import external_name
 from chalicelib.core.model import JobActivity, QueueRow, Run
 from chalicelib.core.states import Intent, RunState
-from chalicelib.observe import logger
+from chalicelib.observe import count, logger
 from chalicelib.ports import Ports
 from chalicelib.services import feed, jobs, workflow
 from chalicelib.services.dispatch import dispatch
@@ -40,6 +40,10 @@ def dispatch_worker(ports: Ports, decode: Decode, event: Mapping[str, Any]) -> d
             clusters.add(image.cluster if isinstance(image, QueueRow) else ports.settings.cluster)
     for cluster in sorted(clusters):
         granted = dispatch(ports, cluster)
+        for run in granted:
+            count("QueueSeconds", (run.granted_at - run.created_at) / 1000)
+        if granted:
+            count("RunsGranted", len(granted))
         logger().info("dispatched", cluster=cluster, granted=[external_name(r.workspace, r.id) for r in granted])
     return {"batchItemFailures": []}
 

@@ -266,6 +266,16 @@ class TestRequests:
         with pytest.raises(ClientError, match="InvalidAccessKeyId"):
             client_for(url, key="AKIAOTHER").list_objects_v2(Bucket="bucket")
 
+    def test_a_body_in_chunks_is_put_together(self, url: str, client: Any) -> None:
+        headers = {
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request",
+            "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            "Content-Encoding": "aws-chunked",
+        }
+        chunks = b"5\r\nhello\r\n3;x=y\r\n\r\nb\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
+        assert requests.put(f"{url}/bucket/k", data=chunks, headers=headers, timeout=5).status_code == 200
+        assert body(client, "k") == b"hello\r\nb"
+
     def test_memory_does_not_keep_what_was_overwritten(self, client: Any) -> None:
         from moto.s3.models import FakeKey
 

@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core.base_backend import BackendDict
+from moto.stepfunctions.parser.utils import TMP_THREADS
 
 from sandbox.aws import stepfunctions
 from sandbox.aws.functions import Functions
@@ -418,6 +419,7 @@ def test_two_hundred_executions_wait_and_each_gets_its_own_answer(world: World) 
     assert {world.ends(execution)["status"] for execution in execution_of.values()} == {"SUCCEEDED"}
     assert world.names().count("finish") == 200
     until(lambda: threading.active_count() <= before + 5)
+    assert TMP_THREADS == []
 
 
 def test_old_ended_executions_are_forgotten_and_running_ones_never(world: World, monkeypatch: Any) -> None:

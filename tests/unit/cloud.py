@@ -110,7 +110,8 @@ class Cloud(World):
                 raise Conflict("part of the batch failed")
 
         if self._survives(work) and not again:
-            del queue[first : first + len(batch)]
+            done = {id(change) for change in batch}
+            queue[:] = [change for change in queue if id(change) not in done]
 
     def _survives(self, work: Callable[[], Any]) -> bool:
         """Do a worker's work; False if it was killed, or gave up because others were quicker."""
@@ -157,10 +158,10 @@ class Cloud(World):
 
     def tell(self, *, lose: bool = False) -> None:
         """The engine's oldest untold event reaches its worker, or is lost."""
-        id = self.engine.heard_of[0]
+        id = self.engine.heard_of.pop(0)
         event = {"detail": {"id": id}}
-        if lose or self._survives(lambda: executions.engine_event_worker(self.ports, event)):
-            self.engine.heard_of.pop(0)
+        if not lose and not self._survives(lambda: executions.engine_event_worker(self.ports, event)):
+            self.engine.heard_of.insert(0, id)
 
     def ring(self) -> None:
         """Timers that are due ring dispatch."""
@@ -286,6 +287,13 @@ class Cloud(World):
         for run in {run for run, _, _ in told}:
             versions = [version for r, version, _ in told if r == run]
             assert versions == sorted(versions)
+
+    def check_strays(self) -> None:
+        """The drivers of runs that have ended are over, or were asked to be."""
+        for run in self.store.all(Run):
+            if run.ended:
+                for job in self.engine.drivers_of(run):
+                    assert job.ended or job.state == "CANCEL_PENDING", f"{run.state} run left {job} behind"
 
     def check_over(self) -> None:
         """Everything has ended and nothing is left of it: no capacity held, no queue, no driver, no execution."""

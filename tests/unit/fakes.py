@@ -211,7 +211,7 @@ def _listed(listing: Listing, r: Any) -> bool:
             "pool": (r.workspace, r.spec.pool, r.spec.kind),
             "state": (r.workspace, r.spec.pool, r.spec.kind, r.state),
         }
-        return columns[listing.name] == listing.parts and not (listing.name == "active" and r.ended)
+        return columns[listing.name] == listing.parts and not r.hidden and not (listing.name == "active" and r.ended)
     if isinstance(r, QueueRow):
         return (r.cluster, r.workspace, r.pool) == listing.parts
     if isinstance(r, Hold):
@@ -363,9 +363,11 @@ class FakeEngine(Fake):
         return [job for job in self.drivers.values() if job.name == external_name(run.workspace, run.id)]
 
     def become(self, engine_id: str, state: str, *, failure: str = "", details: str = "") -> None:
-        """A driver changes its state, and the engine says so. One that has ended stays as it is."""
+        """A driver changes its state, and the engine says so. One that has ended stays as it is, and of one that is to
+        be cancelled only its end is heard."""
         job = self.drivers[engine_id]
-        if not job.ended and job.state != state:
+        to_be_cancelled = job.state == "CANCEL_PENDING" and state in {"SUBMITTED", "RUNNING"}
+        if not job.ended and job.state != state and not to_be_cancelled:
             self.drivers[engine_id] = replace(job, state=state, failure=failure, details=details)
             self.heard_of.append(engine_id)
 

@@ -35,6 +35,11 @@ def the_execution_looks_for_itself(cloud: Cloud) -> None:
             execution.state = "Done"
 
 
+def somebody_cancels_and_the_execution_looks_for_itself(cloud: Cloud) -> None:
+    somebody_cancels(cloud)
+    the_execution_looks_for_itself(cloud)
+
+
 def the_execution_is_lost_and_the_sweep_comes(cloud: Cloud) -> None:
     for execution in cloud.workflows.live():
         cloud.workflows.lose(execution)
@@ -73,6 +78,7 @@ LIVES = [
 VISITORS = [
     somebody_cancels,
     the_execution_looks_for_itself,
+    somebody_cancels_and_the_execution_looks_for_itself,
     the_execution_is_lost_and_the_sweep_comes,
     the_sweep_comes,
     the_driver_ends,
@@ -88,6 +94,9 @@ def played(scenario: Scenario, at: int, visitor: Visitor) -> int:
     else:
         cloud.tripwire.disarm()
     scenario(cloud)
+    cloud.play()
+    cloud.check_strays()
+    cloud.check_capacity()
     cloud.settle()
     cloud.check_over()
     return cloud.tripwire.calls
