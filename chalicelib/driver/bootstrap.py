@@ -106,7 +106,7 @@ class Ending:
 
     # A child that the program forks must die of SIGTERM as if there were no handler, also of one that arrives at once:
     # in a new child Python drops what a handler has noted but not yet run. So the signal waits in the kernel meanwhile.
-    # (Left open: on Python 3.9, a spawned process that is terminated before its exec. Since 3.10 Python sees to that itself.)
+    # (Left open: on Python 3.9, a spawned process that is terminated before its exec; newer ones see to it.)
 
     def _hold(self) -> None:
         if signal.getsignal(signal.SIGTERM) == self._on_signal:

@@ -7,7 +7,6 @@ leads to Check, Check and Finish are retried. Every commit is watched for what m
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +29,6 @@ from chalicelib.core.model import (
     Size,
 )
 from chalicelib.core.states import RunState, may_follow
-from chalicelib.observe import logger
 from chalicelib.services.access import Call
 from chalicelib.services.pools import ensure_pool
 from chalicelib.services.submission import Request, Submitted, submit
@@ -38,8 +36,6 @@ from chalicelib.workers import execution as executions
 from chalicelib.workers import stream as streams
 from infra.triggers import STREAM_TRIGGERS
 from tests.unit.fakes import Execution, Killed, World, Written
-
-logger().setLevel(logging.CRITICAL)
 
 CLUSTER = "default"
 HOUR_MS = 3_600_000
@@ -200,7 +196,7 @@ class Cloud(World):
         """Run everything to its end: drivers complete, hours pass, sweeps come round."""
         for _ in range(rounds):
             self.play()
-            if not self.live() and not self.engine.heard_of:
+            if not self.live() and all(job.ended for job in self.engine.drivers.values()):
                 return
             self.progress()
             self.play()

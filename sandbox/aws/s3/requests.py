@@ -41,7 +41,7 @@ def _get_object(stock: Any, journal: Journal) -> Any:
 
 
 def _decode_chunks(self: S3Response, body: Any) -> bytes:
-    """The content of an `aws-chunked` body. Stock moto puts it together in quadratic time: 130 MB take most of a minute."""
+    """The content of an `aws-chunked` body. Stock moto takes quadratic time for it: most of a minute for 130 MB."""
     raw: bytes = body if isinstance(body, bytes) else body.read()
     view, parts, at = memoryview(raw), [], 0
     while raw:

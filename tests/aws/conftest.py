@@ -1,0 +1,43 @@
+"""Worlds on moto, and one package for all tests that look at it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.package import TEMPLATE, ZIP, build
+from tests.aws.world import World, deployed
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A deployment of one test's own."""
+    with deployed(monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The directory with the template and the zip, made once for all of pytest's processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    out = shared / "package"
+    with (shared / "package.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "done").exists():
+            build(out)
+            (out / "done").touch()
+    assert (out / ZIP).exists()
+    return out
+
+
+@pytest.fixture(scope="session")
+def template(package: Path) -> dict[str, Any]:
+    """The template."""
+    made: dict[str, Any] = json.loads((package / TEMPLATE).read_text())
+    return made

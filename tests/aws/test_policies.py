@@ -1,0 +1,403 @@
+"""Each function's role allows what the function does on AWS, and what it allows is used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+import app
+from chalicelib.core import transitions
+from chalicelib.core.model import Run
+from chalicelib.core.states import Intent, RunState
+from chalicelib.ports import Hold, Put, key
+from chalicelib.services.runs import edit_run
+from infra.functions import LOGICAL
+from infra.policies import DRIVER_DENIALS, DRIVER_GRANTS, GRANTS, Grant, grants_of
+from tests.aws.world import BUCKET, DRIVER_ROLE, REGION, STACK, TABLE, AwsCall, World, arn, deployed
+
+LARGE = "x" * 30_000
+"""An argument that moves a run's spec out of the table."""
+
+TABLE_ARN = arn("dynamodb", f"table/{TABLE}")
+BUCKET_ARN = f"arn:aws:s3:::{BUCKET}"
+
+
+def resolved(text: str, world: World) -> str:
+    """A policy's resource as CloudFormation would fill it in."""
+    values = {
+        "AWS::Partition": "aws",
+        "AWS::Region": REGION,
+        "AWS::AccountId": "123456789012",
+        "AWS::StackName": STACK,
+        "Table.Arn": TABLE_ARN,
+        "Bucket.Arn": BUCKET_ARN,
+        "VirtualCluster": world.virtual_cluster,
+        "DriverRole.Arn": DRIVER_ROLE,
+    }
+    return re.sub(r"\$\{([^}]+)\}", lambda found: values.get(found[1], f"arn:aws:unknown:{found[1]}"), text)
+
+
+Need = tuple[str, str, dict[str, str]]
+"""An action, the resource it is done to, and the condition keys that the call brings."""
+
+
+def _dynamodb(operation: str, told: Mapping[str, Any]) -> list[Need]:
+    if operation == "TransactWriteItems":
+        names = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+        return [
+            (f"dynamodb:{names[kind]}", arn("dynamodb", f"table/{part['TableName']}"), {})
+            for item in told["TransactItems"]
+            for kind, part in item.items()
+        ]
+    if operation == "BatchGetItem":
+        return [("dynamodb:BatchGetItem", arn("dynamodb", f"table/{name}"), {}) for name in told["RequestItems"]]
+    index = f"/index/{told['IndexName']}" if "IndexName" in told else ""
+    return [(f"dynamodb:{operation}", arn("dynamodb", f"table/{told['TableName']}") + index, {})]
+
+
+def _s3(operation: str, told: Mapping[str, Any]) -> list[Need]:
+    bucket = f"arn:aws:s3:::{told['Bucket']}"
+    needs: list[Need] = [(f"s3:{operation}", f"{bucket}/{told['Key']}", {})]
+    if operation == "GetObject":  # without this, a missing key is "access denied", which is not what the code handles
+        needs.append(("s3:ListBucket", bucket, {}))
+    return needs
+
+
+def _states(operation: str, told: Mapping[str, Any]) -> list[Need]:
+    if operation == "SendTaskSuccess":  # the token is the run machine's; IAM is asked about that machine
+        return [("states:SendTaskSuccess", arn("states", f"stateMachine:{STACK}-run"), {})]
+    return [(f"states:{operation}", told.get("stateMachineArn") or told["executionArn"], {})]
+
+
+def _emr(operation: str, told: Mapping[str, Any]) -> list[Need]:
+    cluster = arn("emr-containers", f"/virtualclusters/{told['virtualClusterId']}")
+    if operation == "StartJobRun":
+        role = {"emr-containers:ExecutionRoleArn": told["executionRoleArn"]}
+        tags: list[Need] = [("emr-containers:TagResource", f"{cluster}/jobruns/new", {})] if told.get("tags") else []
+        return [("emr-containers:StartJobRun", cluster, role), *tags]
+    job = f"/jobruns/{told['id']}" if "id" in told else ""
+    return [(f"emr-containers:{operation}", cluster + job, {})]
+
+
+NEEDS = {"dynamodb": _dynamodb, "s3": _s3, "stepfunctions": _states, "sfn": _states, "emr-containers": _emr}
+
+
+def needs_of(call: AwsCall) -> list[Need]:
+    """What IAM is asked when a call is made."""
+    return NEEDS[call.service](call.operation, call.parameters)
+
+
+def grants(grant: Grant, need: Need, world: World) -> bool:
+    """Whether a statement allows this."""
+    action, resource, context = need
+    conditions = [
+        context.get(name) == resolved(text, world)
+        for name, text in grant.condition.get("StringEquals", {}).items()
+    ]  # fmt: skip
+    return (
+        action in grant.actions
+        and any(fnmatchcase(resource, resolved(text, world)) for text in grant.resources)
+        and all(conditions)
+    )
+
+
+# What the deployment is put through. Every run has a spec too large for the table, so that all read it from S3.
+
+
+def submission(name: str = "work", **rest: Any) -> dict[str, Any]:
+    """A one-time run."""
+    return {
+        "run_name": name,
+        "new_cluster": {"spark_version": "15.4.x-scala2.12", "num_workers": 1},
+        "spark_python_task": {"python_file": "s3://bucket/main.py", "parameters": [LARGE]},
+        **rest,
+    }
+
+
+class Story:
+    """The deployment's functions in all the ways that they go."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def submit(self, **rest: Any) -> int:
+        """Submit a run; it waits in its queue."""
+        answer = self.world.api("POST", "/api/2.0/jobs/runs/submit", submission(**rest))
+        assert answer.status == 200, answer
+        return int(answer.body["run_id"])
+
+    def granted(self, **rest: Any) -> int:
+        """A run that was granted, and whose execution was started."""
+        run = self.submit(**rest)
+        self.world.pump()
+        assert self.record(run).state is RunState.GRANTED
+        return run
+
+    def launched(self, function: str = "launch") -> int:
+        """A run with a driver."""
+        run = self.granted()
+        self.drive(function, run)
+        assert self.record(run).engine_id
+        return run
+
+    def record(self, run: int) -> Run:
+        """The run's record."""
+        run_key = key(Run, "main", run)
+        found: Run = self.world.ports.store.fetch([run_key])[run_key]
+        return found
+
+    def drive(self, function: str, run: int) -> Any:
+        """What a state of the run machine does."""
+        about = {"workspace": "main", "run": run, "generation": self.record(run).generation}
+        token = {"token": f"token-of-{run}"} if function == "launch" else {}
+        return self.world.invoke(function, {**about, **token, "waited": 60})
+
+    def intend(self, run: int) -> None:
+        """A cancel that no stream has brought to anybody yet."""
+        edit_run(self.world.ports, "main", run, lambda r: transitions.intend(r, Intent.CANCEL, self.now()))
+
+    def now(self) -> int:
+        """The time."""
+        return self.world.ports.clock.now()
+
+    def end(self, run: int, state: str) -> None:
+        """The driver is over."""
+        self.world.drivers()[self.record(run).engine_id].state = state
+
+    def heard(self, run: int) -> None:
+        """EMR says that the driver changed state."""
+        self.world.invoke("engine_event", {"detail": {"id": self.record(run).engine_id}})
+
+    def log(self, run: int) -> None:
+        """The driver wrote something."""
+        record = self.record(run)
+        for stream in ("stdout", "stderr"):
+            name = self.world.ports.engine.log_names(record, stream)[-1]
+            self.world.ports.blobs.put(name, b"Traceback\nValueError: no\n")
+
+
+def _a_good_run(story: Story) -> None:
+    run = story.launched()
+    story.heard(run)
+    assert story.record(run).state is RunState.RUNNING
+    story.world.api("POST", f"/driver/v1/runs/main.{run}/report", {"application_id": "spark-1"}, token=_secret(story, run))
+    assert story.record(run).application_id == "spark-1"
+    story.end(run, "COMPLETED")
+    story.heard(run)
+    story.drive("finish", run)
+    assert story.record(run).state is RunState.SUCCEEDED
+    story.log(run)
+    assert story.world.api("GET", "/api/2.0/jobs/runs/get-output", run_id=run).body["logs"].startswith("Traceback")
+    assert story.world.api("POST", "/api/2.0/jobs/runs/delete", {"run_id": run}).status == 200
+
+
+def _secret(story: Story, run: int) -> str:
+    from chalicelib.services.access import run_secret
+
+    return run_secret(story.world.ports, "main", run)
+
+
+def _launches_that_died(story: Story) -> None:
+    """The worker was killed between the state LAUNCHING and the driver: whoever comes looks for one, then starts it."""
+    for function in ("launch", "check"):
+        run = story.granted()
+        edit_run(story.world.ports, "main", run, lambda r: transitions.launch(r, story.now()))
+        story.drive(function, run)
+        assert story.record(run).engine_id
+
+
+def _cancels(story: Story) -> None:
+    """A cancel, seen first by each function that may see it first."""
+    for function in ("launch", "check", "engine_event"):
+        run = story.launched()
+        story.intend(run)
+        story.heard(run) if function == "engine_event" else story.drive(function, run)
+        assert story.world.drivers()[story.record(run).engine_id].state == "CANCELLED"
+        story.drive("finish", run)
+        assert story.record(run).state is RunState.CANCELED
+    run = story.launched()
+    assert story.world.api("POST", "/api/2.0/jobs/runs/cancel", {"run_id": run}).status == 200
+    story.world.pump()
+    assert story.world.drivers()[story.record(run).engine_id].state == "CANCELLED"
+    run = story.launched()
+    story.end(run, "COMPLETED")
+    story.intend(run)  # too late: EMR refuses, and is asked why
+    story.world.pump()
+
+
+def _jobs(story: Story) -> None:
+    api = story.world.api
+    settings = {"name": "job", "max_retries": 1, "max_concurrent_runs": 5}
+    settings |= {k: v for k, v in submission().items() if k != "run_name"}
+    job = api("POST", "/api/2.0/jobs/create", settings).body["job_id"]
+    assert api("GET", "/api/2.0/jobs/get", job_id=job).body["settings"]["name"] == "job"
+    assert [j["job_id"] for j in api("GET", "/api/2.0/jobs/list").body["jobs"]] == [job]
+    run = api("POST", "/api/2.0/jobs/run-now", {"job_id": job}).body["run_id"]
+    story.world.pump()
+    story.drive("launch", run)
+    story.end(run, "FAILED")
+    story.log(run)
+    story.drive("finish", run)
+    assert story.record(run).state is RunState.FAILED
+    for query in ({}, {"active_only": "true"}, {"job_id": job}):
+        assert api("GET", "/api/2.0/jobs/runs/list", **query).status == 200
+    assert api("POST", "/api/2.0/jobs/runs/cancel-all", {"job_id": job}).status == 200
+    waiting = api("POST", "/api/2.0/jobs/run-now", {"job_id": job}).body["run_id"]
+    assert api("POST", "/api/2.0/jobs/delete", {"job_id": job}).status == 200
+    story.world._new_records()  # of all that, only the job's end reaches anybody: the run has not been granted
+    story.world.invoke("cancel", {"Records": [_removal(story, job, waiting)]})
+    assert story.record(waiting).state is RunState.CANCELED
+
+
+def _removal(story: Story, job: int, run: int) -> dict[str, Any]:
+    """The stream's record of a job that was deleted while a run of it waited."""
+    from chalicelib.core.model import JobActivity
+
+    put = story.world.ports.store._put(JobActivity("main", job, 1, frozenset({run})))  # type: ignore[attr-defined]
+    return {"eventName": "REMOVE", "dynamodb": {"OldImage": put["Item"], "SequenceNumber": "1"}}
+
+
+def _applications(story: Story) -> None:
+    api = story.world.api
+    login = api("POST", "/v1/authorize", {"username": "admin", "password": "password"}, token="")
+    assert login.status == 200, login
+    assert api("POST", "/icp4d-api/v1/authorize", {"username": "admin", "password": "password"}, token="").status == 200
+    from chalicelib.dialects.analytics_engine.routes import instance_id
+
+    base = f"/v4/analytics_engines/{instance_id(story.world.ports, 'main', 'default')}"
+    assert api("GET", base, token=login.body["token"]).status == 200
+    details = {"application": "s3://bucket/main.py", "arguments": [LARGE]}
+    made = api("POST", f"{base}/spark_applications", {"application_details": details})
+    assert made.status == 202, made
+    one = f"{base}/spark_applications/{made.body['id']}"
+    for path in (one, f"{one}/status", f"{base}/spark_applications"):
+        assert api("GET", path).status == 200
+    assert api("GET", f"{base}/spark_applications", state="accepted").status == 200
+    assert api("DELETE", one).status == 204
+
+
+def _rings(story: Story) -> None:
+    """Rung by hand: one run to grant, and one that must wait for its time."""
+    for function in ("ring", "dispatch", "sweep"):
+        story.world._new_records()
+        run, later = story.submit(), story.submit()
+        _postpone(story, later)
+        event = {"cluster": "default"}
+        if function == "dispatch":
+            story.world.pump()
+        else:
+            story.world._new_records()
+            story.world.invoke(function, event)
+        assert story.record(run).state is RunState.GRANTED
+        assert story.record(later).state is RunState.QUEUED
+
+
+def _postpone(story: Story, run: int) -> None:
+    """Move a run's place in the queue an hour on."""
+    from dataclasses import replace
+
+    from chalicelib.ports import Delete, QueueRow
+    from chalicelib.services.submission import queue_row
+
+    store, record = story.world.ports.store, story.record(run)
+    row = queue_row(story.world.ports, record)
+    row_key = key(QueueRow, row.cluster, row.workspace, row.pool, row.ready_at, row.run)
+    stored = store.fetch([row_key])[row_key]
+    store.commit([Delete(stored), Put(replace(stored, ready_at=row.ready_at + 3_600_000, version=0))])
+
+
+def _repairs(story: Story) -> None:
+    """A run whose execution never came, a driver whose run has ended, a hold without a run."""
+    world = story.world
+    run = story.submit()
+    world._new_records()
+    world.invoke("ring", {"cluster": "default"})  # granted, and the stream's record of it is lost
+    world._new_records()
+    stray = story.launched()
+    story.end(stray, "COMPLETED")
+    story.drive("finish", stray)
+    world.drivers()[story.record(stray).engine_id].state = "RUNNING"
+    lost = Hold("default", "main", 1, "default", story.record(run).spec.size.amount())
+    world.ports.store.commit([Put(lost)])
+    repaired = world.invoke("sweep", {})
+    assert repaired["restarted"] >= 2 and repaired["strays"] >= 1
+    assert story.record(run).generation == 2
+
+
+@pytest.fixture(scope="module")
+def lived() -> Iterator[World]:
+    """A deployment that has been through everything."""
+    with pytest.MonkeyPatch.context() as patch, deployed(patch) as world:
+        story = Story(world)
+        world.api("GET", "/health", token="")
+        for chapter in (_a_good_run, _launches_that_died, _cancels, _jobs, _applications, _rings, _repairs):
+            chapter(story)
+        world.api("GET", "/api/2.0/jobs/runs/get", run_id=story.submit())
+        yield world
+
+
+def test_the_story_asks_for_every_operation_of_the_api(lived: World) -> None:
+    operations = {(o.method, o.path) for dialect in app.DIALECTS for o in dialect.OPERATIONS}
+    assert operations - lived.answered == set()
+
+
+def test_the_story_calls_every_function(lived: World) -> None:
+    assert {call.function for call in lived.calls} == set(LOGICAL)
+
+
+@pytest.mark.parametrize("function", LOGICAL)
+def test_a_function_may_do_all_that_it_does(lived: World, function: str) -> None:
+    refused = {
+        need[:2]
+        for call in lived.calls
+        if call.function == function
+        for need in needs_of(call)
+        if not any(grants(grant, need, lived) for grant in grants_of(function))
+    }
+    assert refused == set()
+
+
+@pytest.mark.parametrize("function", LOGICAL)
+def test_a_function_does_all_that_it_may(lived: World, function: str) -> None:
+    needs = [need for call in lived.calls if call.function == function for need in needs_of(call)]
+    idle = {
+        (action, resource)
+        for grant in GRANTS[function]
+        for action in grant.actions
+        for resource in grant.resources
+        if not any(grants(Grant((action,), (resource,), grant.condition), need, lived) for need in needs)
+    }
+    assert idle == set()
+
+
+@pytest.mark.parametrize("function", LOGICAL)
+def test_no_role_names_everything(function: str) -> None:
+    for grant in grants_of(function):
+        assert "*" not in grant.resources
+        assert not any(action.endswith("*") for action in grant.actions)
+
+
+def test_drivers_never_reach_the_table_nor_a_spec() -> None:
+    assert not any(action.startswith("dynamodb") for grant in DRIVER_GRANTS for action in grant.actions)
+    denied = {(action, resource) for grant in DRIVER_DENIALS for action in grant.actions for resource in grant.resources}
+    assert ("dynamodb:*", "${Table.Arn}") in denied
+    assert ("s3:*", "${Bucket.Arn}/*/runs/*/spec.json") in denied
+
+
+def test_drivers_reach_the_files_of_their_own_workspace_only() -> None:
+    for grant in DRIVER_GRANTS:
+        for resource in grant.resources:
+            own = resource.startswith("${Bucket.Arn}/${Workspace}/")
+            shared = resource == "${Bucket.Arn}/driver/*" or bool(grant.condition)
+            assert own or shared, resource
+
+
+def test_only_the_functions_that_drive_runs_may_start_drivers() -> None:
+    may = {f for f in LOGICAL for grant in grants_of(f) if "emr-containers:StartJobRun" in grant.actions}
+    assert may == {"launch", "check"}
+
+

@@ -1,0 +1,262 @@
+"""The product on moto: the deployed handlers of app.py, the table's stream, and a record of every call to AWS.
+
+A test calls a function as AWS would (`api`, `invoke`, or `pump` for what is on the stream); which function made which
+AWS call is kept in `calls`. Unlike the sandbox this is moto as it comes, and nothing happens by itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.emrcontainers.models import emrcontainers_backends
+
+import app
+from chalicelib import wiring
+from chalicelib.aws import clients, table
+from chalicelib.core.model import Principal, Role
+from chalicelib.ports import Ports
+from chalicelib.services import access, pools
+from chalicelib.services.access import Call
+from infra.triggers import STREAM_TRIGGERS
+from infra.workflow import ring_machine, run_machine
+from sandbox.aws.patterns import Pattern
+
+REGION = "us-east-1"
+STACK = "sparkplane"
+TABLE, BUCKET = "sparkplane-table", "sparkplane-bucket"
+DRIVER_ROLE = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/driver"
+
+
+def arn(service: str, rest: str) -> str:
+    """An ARN in the test's account and region."""
+    return f"arn:aws:{service}:{REGION}:{DEFAULT_ACCOUNT_ID}:{rest}"
+
+
+@dataclass(frozen=True)
+class AwsCall:
+    """One call of a function to AWS."""
+
+    function: str
+    service: str
+    operation: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass
+class Context:
+    """What Lambda passes beside the event."""
+
+    function_name: str = "function"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    aws_request_id: str = "request"
+
+
+@dataclass
+class Answer:
+    """What the API answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass
+class World:
+    """The deployed parts, ready to be called."""
+
+    token: str = ""
+    virtual_cluster: str = ""
+    calls: list[AwsCall] = field(default_factory=list)
+    answered: set[tuple[str, str]] = field(default_factory=set)
+    _function: str = ""
+    _iterator: str = ""
+
+    @property
+    def ports(self) -> Ports:
+        """The ports that the functions use."""
+        return wiring.ports()
+
+    @property
+    def caller(self) -> Call:
+        """The administrator, for calling services directly."""
+        return Call(Principal("main", "admin", Role.ADMIN))
+
+    @contextmanager
+    def acting(self, function: str) -> Iterator[None]:
+        """AWS calls made in here are the function's."""
+        self._function = function
+        try:
+            yield
+        finally:
+            self._function = ""
+
+    def note(self, client: BaseClient, operation: str, parameters: Mapping[str, Any]) -> None:
+        """An AWS call is about to be made."""
+        if self._function:
+            service = client.meta.service_model.service_name
+            self.calls.append(AwsCall(self._function, service, operation, parameters))
+
+    def api(self, method: str, path: str, body: Any = None, *, token: str | None = None, **query: Any) -> Answer:
+        """Send a request through the API function."""
+        resource, parameters = _route(path)
+        event = _event(method, path, resource, parameters, query, body, self.token if token is None else token)
+        with self.acting("api"):
+            told = app.app(event, Context())
+        self.answered.add((method, resource))
+        text = base64.b64decode(told["body"]).decode() if told.get("isBase64Encoded") else told["body"]
+        return Answer(told["statusCode"], told["headers"], json.loads(text) if text else None)
+
+    def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
+        """Call a worker function."""
+        with self.acting(function):
+            return getattr(app, function)(dict(event), Context())
+
+    def pump(self) -> dict[str, int]:
+        """Bring what the table's stream has to the functions whose filters want it, until it is dry. Returns how many
+        records each got."""
+        brought = {trigger.function: 0 for trigger in STREAM_TRIGGERS}
+        while records := self._new_records():
+            for trigger in STREAM_TRIGGERS:
+                patterns = [Pattern(f) for f in trigger.filters]
+                wanted = [r for r in records if any(p.matches(r) for p in patterns)]
+                if wanted:
+                    brought[trigger.function] += len(wanted)
+                    told = self.invoke(trigger.function, {"Records": wanted})
+                    assert told == {"batchItemFailures": []}
+        return brought
+
+    def _new_records(self) -> list[dict[str, Any]]:
+        streams = boto3.client("dynamodbstreams", region_name=REGION)
+        if not self._iterator:
+            stream = streams.list_streams(TableName=TABLE)["Streams"][0]["StreamArn"]
+            shard = streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"][0]["ShardId"]
+            told = streams.get_shard_iterator(StreamArn=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+            self._iterator = told["ShardIterator"]
+        told = streams.get_records(ShardIterator=self._iterator)
+        self._iterator = told["NextShardIterator"]
+        return list(told["Records"])
+
+    def drivers(self) -> dict[str, Any]:
+        """moto's job runs, by id; a test sets their states."""
+        return dict(emrcontainers_backends[DEFAULT_ACCOUNT_ID][REGION].jobs)
+
+
+def _route(path: str) -> tuple[str, dict[str, str]]:
+    """The route that API Gateway would choose: literal parts before parameters, the greedy one last."""
+
+    def fits(template: str) -> dict[str, str] | None:
+        told, asked = template.strip("/").split("/"), path.strip("/").split("/")
+        if len(told) != len(asked):
+            return None
+        pairs = list(zip(told, asked, strict=True))
+        if any(t != a for t, a in pairs if not t.startswith("{")):
+            return None
+        return {t[1:-1]: a for t, a in pairs if t.startswith("{")}
+
+    plain = [t for t in app.app.routes if "+" not in t]
+    for template in sorted(plain, key=lambda t: t.count("{")):
+        found = fits(template)
+        if found is not None:
+            return template, found
+    return "/{proxy+}", {"proxy": path.lstrip("/")}
+
+
+def _event(
+    method: str,
+    path: str,
+    resource: str,
+    parameters: dict[str, str],
+    query: Mapping[str, Any],
+    body: Any,
+    token: str,
+) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    words = {name: str(value) for name, value in query.items()}
+    return {
+        "resource": resource,
+        "path": path,
+        "httpMethod": method,
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": words or None,
+        "multiValueQueryStringParameters": {name: [value] for name, value in words.items()} or None,
+        "pathParameters": parameters or None,
+        "stageVariables": None,
+        "requestContext": {
+            "resourcePath": resource,
+            "httpMethod": method,
+            "path": f"{path}?{urlencode(words)}" if words else path,
+            "stage": "api",
+            "requestId": "request",
+            "identity": {"sourceIp": "127.0.0.1"},
+        },
+        "body": json.dumps(body) if body is not None else None,
+        "isBase64Encoded": False,
+    }
+
+
+def _provision() -> str:
+    """Make what the template makes; returns the virtual cluster's id."""
+    stream = {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}}
+    boto3.client("dynamodb", region_name=REGION).create_table(**table.definition(TABLE), **stream)
+    boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
+    states = boto3.client("stepfunctions", region_name=REGION)
+    for name, machine in (("run", run_machine), ("ring", ring_machine)):
+        definition = json.dumps(machine(lambda function: arn("lambda", f"function:{STACK}-{function}")))
+        states.create_state_machine(name=f"{STACK}-{name}", definition=definition, roleArn=DRIVER_ROLE)
+    told = boto3.client("emr-containers", region_name=REGION).create_virtual_cluster(
+        name=STACK, containerProvider={"type": "EKS", "id": "eks", "info": {"eksInfo": {"namespace": "spark"}}}
+    )
+    return str(told["id"])
+
+
+def _forget() -> None:
+    wiring.ports.cache_clear()
+    clients.client.cache_clear()
+
+
+@contextmanager
+def deployed(patch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A world on a fresh moto, with an administrator and a default pool."""
+    environment = {
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "SPARKPLANE_TABLE": TABLE,
+        "SPARKPLANE_BUCKET": BUCKET,
+        "SPARKPLANE_RUN_MACHINE": arn("states", f"stateMachine:{STACK}-run"),
+        "SPARKPLANE_RING_MACHINE": arn("states", f"stateMachine:{STACK}-ring"),
+        "SPARKPLANE_EXECUTION_ROLE": DRIVER_ROLE,
+        "SPARKPLANE_API_URL": "https://spark.example.com",
+    }
+    for name, value in environment.items():
+        patch.setenv(name, value)
+    world = World()
+    send = BaseClient._make_api_call
+
+    def noted(client: BaseClient, operation: str, parameters: Any) -> Any:
+        world.note(client, operation, parameters)
+        return send(client, operation, parameters)
+
+    patch.setattr(BaseClient, "_make_api_call", noted)
+    with mock_aws():
+        _forget()
+        world.virtual_cluster = _provision()
+        patch.setenv("SPARKPLANE_VIRTUAL_CLUSTER", world.virtual_cluster)
+        pools.ensure_pool(world.ports, "main", "default")
+        access.create_user(world.ports, "main", "admin", Role.ADMIN, "password")
+        world.token = access.create_token(world.ports, "main", "admin")
+        yield world
+    _forget()
