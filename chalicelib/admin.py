@@ -19,11 +19,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.core.capacity import EVERYTHING, UNLIMITED, Amount, PoolAccount
 from chalicelib.core.errors import SparkplaneError
-from chalicelib.core.model import Principal, Role
+from chalicelib.core.model import Placement, Principal, Role
 from chalicelib.core.quantities import parse_cpu, parse_memory
 from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.ports import Ports
@@ -57,8 +58,18 @@ def set_pool(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
     maximum = None
     if any(value is not None for value in (args.cores, args.memory, args.gpus, args.runs)):
         maximum = _limits(args, _account(ports, args).maximum)
-    pools.ensure_pool(ports, args.workspace, args.pool, maximum=maximum, priority=args.priority)
+    told = {"virtual_cluster": args.virtual_cluster, "execution_role": args.execution_role}
+    given = {name: value for name, value in told.items() if value is not None}
+    defaults = {"placement": replace(_placement(ports, args), **given)} if given else {}
+    pools.ensure_pool(ports, args.workspace, args.pool, maximum=maximum, priority=args.priority, defaults=defaults)
     return show_pool(ports, args)
+
+
+def _placement(ports: Ports, args: argparse.Namespace) -> Placement:
+    try:
+        return pools.get_pool(ports, _call(args), args.pool).pool.placement
+    except SparkplaneError:
+        return Placement()
 
 
 def _account(ports: Ports, args: argparse.Namespace) -> PoolAccount:
@@ -134,7 +145,10 @@ def parser() -> argparse.ArgumentParser:
     pool = subjects.add_parser("pool").add_subparsers(required=True, metavar="VERB")
     for name, handler in (("set", set_pool), ("show", show_pool)):
         _verb(pool, name, handler).add_argument("--pool", required=True)
-    _with_limits(pool.choices["set"]).add_argument("--priority", type=int)
+    limited = _with_limits(pool.choices["set"])
+    limited.add_argument("--priority", type=int)
+    limited.add_argument("--virtual-cluster", help="EMR virtual cluster id; empty for the deployment's")
+    limited.add_argument("--execution-role", help="ARN of the drivers' role; empty for the deployment's")
 
     cluster = subjects.add_parser("cluster").add_subparsers(required=True, metavar="VERB")
     _with_limits(_verb(cluster, "limit", limit_cluster))

@@ -293,8 +293,8 @@ class Engine(Protocol):
     def cancel(self, engine_id: str) -> None:
         """Ask for a driver's end; no error when it has ended or is unknown."""
 
-    def live(self) -> list[EngineJob]:
-        """All drivers that have not ended."""
+    def live(self, clusters: Collection[str] = ()) -> list[EngineJob]:
+        """All drivers that have not ended, in the deployment's virtual cluster and in these."""
 
     def log_names(self, run: Run, stream: str) -> Sequence[str]:
         """The blob names that may hold the driver's `stdout` or `stderr`, gzipped."""

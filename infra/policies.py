@@ -44,6 +44,7 @@ _DELETE = Grant(("dynamodb:DeleteItem",), (TABLE,))
 _RELEASE = Grant(("dynamodb:UpdateItem",), (TABLE,))
 _WALK = Grant(("dynamodb:Query",), (TABLE,))
 _LIST = Grant(("dynamodb:Query",), (INDEXES,))
+_LIST_JOB = Grant(("dynamodb:Query",), ("${Table.Arn}/index/by_job",))
 _READ_SPECS = Grant(("s3:GetObject",), (SPECS,))
 _WRITE_SPECS = Grant(("s3:PutObject",), (SPECS,))
 _READ_LOGS = Grant(("s3:GetObject",), (LOGS,))
@@ -76,10 +77,10 @@ _DISPATCH = (*_RECORDS, _DELETE, _WALK, _START_RING)
 _DRIVE = (*_RECORDS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER)
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
-    "api": (*_RECORDS, _DELETE, _WALK, _LIST, _WRITE_SPECS, _READ_LOGS),
+    "api": (*_RECORDS, _DELETE, _LIST, _WRITE_SPECS, _READ_LOGS),
     "dispatch": (*_DISPATCH, _START_RUN),
     "feed": (_READ, _WRITE),
-    "cancel": (*_RECORDS, _DELETE, _STOP_DRIVER, _LOOK_AT_DRIVER),
+    "cancel": (*_RECORDS, _DELETE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER),
     "launch": (*_DRIVE, _WAKE),
     "check": _DRIVE,
     "finish": (*_RECORDS, _DELETE, _RELEASE, _WRITE_SPECS, _READ_LOGS, _LOOK_AT_DRIVER),

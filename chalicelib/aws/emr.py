@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from chalicelib.aws.clients import client
@@ -15,7 +15,11 @@ LIVE_STATES = ["PENDING", "SUBMITTED", "RUNNING", "CANCEL_PENDING"]
 
 
 class EmrEngine:
-    """Job runs of one virtual cluster. Logs go to `<logs>` in the layout that EMR on EKS uses."""
+    """Job runs of the deployment's virtual cluster, and of those that pools name.
+
+    An engine id is EMR's job run id; in another cluster than the deployment's, with that cluster's id before a slash.
+    Logs go to `<workspace>/logs` in the layout that EMR on EKS uses.
+    """
 
     def __init__(self, virtual_cluster: str, role: str, bucket: str) -> None:
         self._cluster = virtual_cluster
@@ -25,7 +29,8 @@ class EmrEngine:
     def start(self, launch: Launch) -> str:
         """See Engine.start."""
         emr = client("emr-containers")
-        run = launch.run
+        run, placement = launch.run, launch.run.spec.placement
+        cluster = placement.virtual_cluster or self._cluster
         request = start_job_run(
             run.spec,
             workspace=run.workspace,
@@ -33,64 +38,77 @@ class EmrEngine:
             entry_point=launch.entry_point,
             arguments=launch.arguments,
             extra=Files(py_files=launch.py_files, files=launch.files),
-            virtual_cluster=self._cluster,
-            role=self._role,
+            virtual_cluster=cluster,
+            role=placement.execution_role or self._role,
             log_uri=f"s3://{self._bucket}/{_log_prefix(run)}",
         )
         try:
-            return str(emr.start_job_run(**request)["id"])
+            return self._join(cluster, emr.start_job_run(**request)["id"])
         except emr.exceptions.ValidationException as refused:
-            raise EngineRefused(str(refused.response["Error"].get("Message", refused))) from None
+            raise EngineRefused(_reason(refused)) from None
+        except emr.exceptions.ResourceNotFoundException as refused:
+            raise EngineRefused(_reason(refused)) from None
 
     def find(self, run: Run) -> EngineJob | None:
         """See Engine.find."""
         name = external_name(run.workspace, run.id)
-        return next((job for job in self._list(name=name) if job.name == name), None)
+        cluster = run.spec.placement.virtual_cluster or self._cluster
+        return next((job for job in self._list(cluster, name=name) if job.name == name), None)
 
     def describe(self, engine_id: str) -> EngineJob | None:
         """See Engine.describe."""
         emr = client("emr-containers")
+        cluster, id = self._split(engine_id)
         try:
-            return _job(emr.describe_job_run(id=engine_id, virtualClusterId=self._cluster)["jobRun"])
+            return self._job(cluster, emr.describe_job_run(id=id, virtualClusterId=cluster)["jobRun"])
         except emr.exceptions.ResourceNotFoundException:
             return None
 
     def cancel(self, engine_id: str) -> None:
         """See Engine.cancel."""
         emr = client("emr-containers")
+        cluster, id = self._split(engine_id)
         try:
-            emr.cancel_job_run(id=engine_id, virtualClusterId=self._cluster)
+            emr.cancel_job_run(id=id, virtualClusterId=cluster)
         except (emr.exceptions.ValidationException, emr.exceptions.ResourceNotFoundException):
             job = self.describe(engine_id)  # it ended meanwhile, or is ending already; anything else is a fault
             if job is not None and not job.ended and job.state != "CANCEL_PENDING":
                 raise
 
-    def live(self) -> list[EngineJob]:
+    def live(self, clusters: Collection[str] = ()) -> list[EngineJob]:
         """See Engine.live."""
-        return self._list(states=LIVE_STATES)
+        return [job for cluster in {self._cluster, *clusters} for job in self._list(cluster, states=LIVE_STATES)]
 
     def log_names(self, run: Run, stream: str) -> Sequence[str]:
         """See Engine.log_names."""
-        pod = f"spark-{run.engine_id}"
-        base = f"{_log_prefix(run)}/{self._cluster}/jobs/{run.engine_id}/containers/{pod}/{pod}-driver"
+        cluster, id = self._split(run.engine_id)
+        base = f"{_log_prefix(run)}/{cluster}/jobs/{id}/containers/spark-{id}/spark-{id}-driver"
         return [f"{base}/{stream}.gz", f"{base}/{stream}"]
 
-    def _list(self, **filters: Any) -> list[EngineJob]:
-        pages = (
-            client("emr-containers").get_paginator("list_job_runs").paginate(virtualClusterId=self._cluster, **filters)
+    def _list(self, cluster: str, **filters: Any) -> list[EngineJob]:
+        pages = client("emr-containers").get_paginator("list_job_runs").paginate(virtualClusterId=cluster, **filters)
+        return [self._job(cluster, job) for page in pages for job in page["jobRuns"]]
+
+    def _job(self, cluster: str, told: dict[str, Any]) -> EngineJob:
+        return EngineJob(
+            id=self._join(cluster, told["id"]),
+            name=told.get("name", ""),
+            state=told["state"],
+            details=told.get("stateDetails", ""),
+            failure=told.get("failureReason", ""),
         )
-        return [_job(job) for page in pages for job in page["jobRuns"]]
+
+    def _join(self, cluster: str, id: str) -> str:
+        return id if cluster == self._cluster else f"{cluster}/{id}"
+
+    def _split(self, engine_id: str) -> tuple[str, str]:
+        cluster, slash, id = engine_id.rpartition("/")
+        return (cluster, id) if slash else (self._cluster, engine_id)
 
 
 def _log_prefix(run: Run) -> str:
     return f"{run.workspace}/logs"
 
 
-def _job(told: dict[str, Any]) -> EngineJob:
-    return EngineJob(
-        id=told["id"],
-        name=told.get("name", ""),
-        state=told["state"],
-        details=told.get("stateDetails", ""),
-        failure=told.get("failureReason", ""),
-    )
+def _reason(refused: Any) -> str:
+    return str(refused.response["Error"].get("Message", refused))

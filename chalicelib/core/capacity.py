@@ -136,13 +136,15 @@ def _next(ledger: Ledger, heads: Mapping[str, Waiting]) -> str | None:
 
 
 def _reserving(ledger: Ledger, candidates: Iterable[str], heads: Mapping[str, Waiting], free: Amount) -> list[str]:
-    """The candidates that leave room for the unused minimums of other pools that have somebody waiting."""
+    """The candidates that leave room for the unused minimums of other pools that have somebody waiting whom the
+    minimum would serve. (Room kept for a run larger than its pool's minimum serves nobody, and two such pools would
+    wait for each other for ever.)"""
 
     def reserved_for_others(pool: str) -> Amount:
         owed = NOTHING
-        for other in heads:
-            if other != pool:
-                account = ledger.pools[other]
+        for other, head in heads.items():
+            account = ledger.pools[other]
+            if other != pool and (account.used + head.amount).fits(account.minimum):
                 owed += Amount(
                     *(max(0, m - u) for m, u in zip(account.minimum.vector(), account.used.vector(), strict=True))
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -32,7 +31,7 @@ class Credential:
 
 def digest_of(text: str) -> str:
     """The digest of a token's text. Texts have 256 bits of entropy, so a plain hash will do."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def token_text(workspace: str, secret: str) -> str:
@@ -41,7 +40,7 @@ def token_text(workspace: str, secret: str) -> str:
 
 
 def parse_authorization(header: str | None, default_workspace: str) -> Credential:
-    """The credential in an Authorization header: `Bearer t`, `Basic user:password`, `Basic token:t`, `ZenApiKey user:k`.
+    """The credential in a header: `Bearer t`, `Basic user:password`, `Basic token:t`, `ZenApiKey user:key`.
 
     Raises Unauthenticated when there is none or it is of another form.
     """
@@ -69,7 +68,7 @@ def split_user(user: str, default_workspace: str) -> tuple[str, str]:
 def _decode(value: str) -> str:
     try:
         return base64.b64decode(value + "=" * (-len(value) % 4), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # binascii's, a text that is not ASCII, or bytes that are not UTF-8
         raise Unauthenticated("The credentials are not valid base64 text.") from None
 
 
@@ -95,7 +94,7 @@ _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 32}
 
 def hash_password(password: str, salt: bytes) -> str:
     """A salted scrypt text of a password that a person chose."""
-    derived = hashlib.scrypt(password.encode(), salt=salt, **_SCRYPT)
+    derived = hashlib.scrypt(password.encode(errors="surrogatepass"), salt=salt, **_SCRYPT)
     return f"scrypt${salt.hex()}${derived.hex()}"
 
 

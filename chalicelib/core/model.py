@@ -97,6 +97,14 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a run's driver goes, as its pool says: virtual cluster and execution role; empty is the deployment's."""
+
+    virtual_cluster: str = ""
+    execution_role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """What was asked for; never changes. `original` is the request in its dialect's words, for that dialect only."""
 
@@ -109,6 +117,7 @@ class RunSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     size: Size = Size()
     spark_version: str = ""
+    placement: Placement = Placement()
     policy: Policy = Policy()
     dialect: str = ""
     original: Mapping[str, Any] = field(default_factory=dict)
@@ -202,6 +211,7 @@ class Pool:
     created_at: int
     spark_version: str = ""
     conf: Mapping[str, str] = field(default_factory=dict)
+    placement: Placement = Placement()
     facets: Mapping[str, Any] = field(default_factory=dict)
     changed_at: int = 0
     version: int = 0

@@ -5,6 +5,7 @@ Both are pure and total: `outcome` from what the intent, the engine and the driv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -80,8 +81,27 @@ def _failure(evidence: Evidence) -> Outcome:
         return Outcome(RunState.FAILED, "EXIT_CODE", f"The program exited with code {code}.")
     if evidence.failure in _PLATFORM_FAILURES:
         return Outcome(RunState.INTERNAL_ERROR, evidence.failure, evidence.details or "The cluster failed.")
+    code = exit_code(evidence)
+    if not evidence.diagnosis and code is not None and code < SIGNALLED:
+        return Outcome(RunState.FAILED, "EXIT_CODE", f"The program exited with code {code}.")
     told = [text for text in (evidence.diagnosis, evidence.details) if text]
     return Outcome(RunState.FAILED, evidence.failure or "FAILED", told[0] if told else "The driver failed.")
+
+
+SIGNALLED = 128
+"""Exit codes from here on mean death by a signal; the engine's own words say it better than a number."""
+
+_EXIT_CODE = re.compile(r"\bexit code (\d{1,3})\b")
+
+
+def exit_code(evidence: Evidence) -> int | None:
+    """What a driver that failed ended with: as its bootstrap said, else as the engine's details do; None when neither
+    tells."""
+    told = (evidence.report or {}).get("exit_code")
+    if isinstance(told, int):
+        return told
+    found = _EXIT_CODE.search(evidence.details) if evidence.engine_state == "FAILED" else None
+    return int(found[1]) if found else None
 
 
 def next_attempt(run: Run, ended: Outcome, now: int) -> int | None:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from chalicelib.core.errors import Invalid
 
 _MEMORY = re.compile(
-    r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgtp]?)(?:i?b)?|(?P<n2>\d+(?:\.\d+)?)\s*(?P<u2>[kmgtp])i", re.IGNORECASE
+    r"(?P<number>\d{1,30}(?:\.\d{1,30})?)\s*(?:(?P<unit>[kmgtp])(?:ib?|b)?)?", re.IGNORECASE | re.ASCII
 )
 _UNIT_KIB = {"k": 1, "m": 1024, "g": 1024**2, "t": 1024**3, "p": 1024**4}
 MAX_MIB = 1 << 30
@@ -28,8 +28,8 @@ def parse_memory(text: object, *, field: str, bare: str = "m") -> int:
     match = _MEMORY.fullmatch(str(text).strip()) if isinstance(text, str | int) and not isinstance(text, bool) else None
     if not match:
         raise Invalid(f"{field}: {text!r} is not an amount of memory such as 512m, 4g or 20Gi.", field=field)
-    unit = (match["unit"] or match["u2"] or bare).lower()
-    mib = -(-Fraction(match["number"] or match["n2"]) * _UNIT_KIB[unit] // 1024)
+    unit = (match["unit"] or bare).lower()
+    mib = -(-Fraction(match["number"]) * _UNIT_KIB[unit] // 1024)
     if not 0 < mib <= MAX_MIB:
         raise Invalid(f"{field}: {text!r} is out of range.", field=field)
     return int(mib)
@@ -45,7 +45,7 @@ def parse_cpu(text: object, *, field: str) -> int:
     raw = str(text).strip() if isinstance(text, str | int | float) and not isinstance(text, bool) else ""
     milli, number = (raw.endswith("m"), raw.removesuffix("m"))
     try:
-        if not re.fullmatch(r"\d+(\.\d+)?", number):
+        if not re.fullmatch(r"[0-9]{1,30}(\.[0-9]{1,30})?", number):
             raise InvalidOperation
         amount = Decimal(number) * (1 if milli else 1000)
     except InvalidOperation:

@@ -24,6 +24,9 @@ RELEASES: Mapping[str, str] = {
 """Spark version -> the EMR on EKS release that carries it. A version that is older than all is served by the oldest
 row, as the closest newer one; a version that is newer than all is refused."""
 
+ENTRY_POINT_LIMIT = 256
+"""Characters of an entry point that EMR takes."""
+
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?")
 
 IDENTITY_CONF = re.compile(
@@ -86,7 +89,7 @@ def parse_submit(spec: RunSpec, parameters: Sequence[str], *, field: str) -> Run
     The first word that is no option is the application, all after it are its arguments. Raises Invalid for an unknown
     option, one without its value, and a list that names no application.
     """
-    files, size, conf = dict[str, tuple[str, ...]](), dict[str, int](), dict(spec.conf)
+    files, sizes, conf = dict[str, tuple[str, ...]](), dict[str, int](), dict(spec.conf)
     main_class, name, words = "", spec.name, list(parameters)
     while words and words[0].startswith("-"):
         option, equals, value = words.pop(0).partition("=")
@@ -101,7 +104,7 @@ def parse_submit(spec: RunSpec, parameters: Sequence[str], *, field: str) -> Run
         if option in _LISTS:
             files[_LISTS[option]] = split_list(value)
         elif option in _SIZES:
-            size[_SIZES[option]] = _size(option, value, field)
+            sizes[_SIZES[option]] = _size(option, value, field)
         elif option in _AS_CONF:
             conf[_AS_CONF[option]] = value
         elif option == "--class":
@@ -113,9 +116,10 @@ def parse_submit(spec: RunSpec, parameters: Sequence[str], *, field: str) -> Run
     if not words:
         raise Invalid(f"{field}: no application (a .py, .jar or .R file) is named.", field=field)
     check_conf(conf, field=field)
+    size = size_from_conf(conf, spec.size)
     program = Program(kind_of(words[0]), words[0], main_class, tuple(words[1:]))
     return replace(spec, name=name, program=program, conf=conf, files=replace(spec.files, **files),
-                   size=replace(spec.size, **size))  # fmt: skip
+                   size=replace(size, **sizes))  # fmt: skip
 
 
 def _value(option: str, words: list[str], field: str) -> str:

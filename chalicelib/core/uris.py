@@ -18,13 +18,18 @@ EMR_SPARK = "/usr/lib/spark"
 
 
 def check_uri(uri: str, *, field: str, schemes: Collection[str]) -> None:
-    """Refuse a URI whose scheme is not allowed, and a path that climbs.
+    """Refuse a URI whose scheme is not allowed, a path that climbs, and a comma (Spark would read it as two URIs).
 
     A bare absolute path is a file of the image; any other than those below IMAGE_ROOTS counts as scheme `file`.
     """
     if not uri or any(ord(c) < 32 for c in uri):
         raise Invalid(f"{field}: {uri!r} is not a URI.", field=field)
-    parts = urlsplit(uri)
+    if "," in uri:
+        raise Invalid(f"{field}: {uri!r} has a comma, which Spark cannot take in a URI.", field=field)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise Invalid(f"{field}: {uri!r} is not a URI.", field=field) from None
     if ".." in unquote(parts.path).split("/"):
         raise Invalid(f"{field}: {uri!r} has a '..' in its path.", field=field)
     scheme = parts.scheme.lower() or ("local" if _in_image(uri) else "file")
@@ -47,8 +52,13 @@ def image_uri(uri: str) -> str:
     return f"local://{EMR_SPARK}{uri.removeprefix(root)}" if root else uri
 
 
+_CONF_URIS = ("spark.jars", "spark.files", "spark.archives", "spark.submit.pyFiles")
+"""Settings that list URIs, as the options of spark-submit do."""
+
+
 def check_files(spec: RunSpec, schemes: Collection[str], fields: dict[str, str] | None = None) -> None:
-    """Apply `check_uri` to every URI of a spec; `fields` maps the attribute's name to the dialect's."""
+    """Apply `check_uri` to every URI of a spec, its conf's included; `fields` maps the attribute's name to the
+    dialect's."""
     names = fields or {}
     named: list[tuple[str, Iterable[str]]] = [
         ("program", (spec.program.resource,) if spec.program.resource else ()),
@@ -56,7 +66,12 @@ def check_files(spec: RunSpec, schemes: Collection[str], fields: dict[str, str] 
         ("py_files", spec.files.py_files),
         ("files", (f.partition("#")[0] for f in spec.files.files)),
         ("archives", (f.partition("#")[0] for f in spec.files.archives)),
+        *(("conf", _listed(spec.conf.get(name, ""))) for name in _CONF_URIS),
     ]
     for attribute, uris in named:
         for uri in uris:
             check_uri(uri, field=names.get(attribute, attribute), schemes=schemes)
+
+
+def _listed(value: str) -> list[str]:
+    return [item.strip().partition("#")[0] for item in value.split(",") if item.strip()]

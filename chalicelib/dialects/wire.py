@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 INT64 = 1 << 63
 
 
 class Wire(BaseModel):
-    """A body on the wire. Unknown fields are ignored: newer clients send more."""
+    """A body on the wire. Unknown fields are ignored: newer clients send more. A field that is null is not given."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+_DECIMAL = re.compile(r"\s*-?[0-9]{1,20}\s*")
 
 
 def _integer(value: Any) -> Any:
     """Integers also as decimal strings (`wire/README.md`, 3); neither booleans nor fractions."""
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 25:
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("expected an integer")  # noqa: TRY004 - pydantic words ValueErrors

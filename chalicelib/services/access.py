@@ -177,5 +177,6 @@ def run_secret(ports: Ports, workspace: str, run: int) -> str:
 def admit_driver(ports: Ports, authorization: str | None, workspace: str, run: int) -> None:
     """Verify a driver's secret. Raises Unauthenticated."""
     scheme, _, secret = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(secret.strip(), run_secret(ports, workspace, run)):
+    told, right = secret.strip().encode(errors="replace"), run_secret(ports, workspace, run).encode()
+    if scheme.lower() != "bearer" or not hmac.compare_digest(told, right):
         raise Unauthenticated("The driver's secret is not the run's.")

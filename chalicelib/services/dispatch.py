@@ -31,7 +31,7 @@ def dispatch(ports: Ports, cluster: str) -> list[Run]:
         ledger: Ledger | None = ports.store.fetch([ledger_key]).get(ledger_key)
         if ledger is None:
             return granted
-        queues = {pool: _head(ports, cluster, pool) for pool in ledger.pools}
+        queues = {pool: _head(ports, ledger, pool) for pool in ledger.pools}
         rows, after = plan(ledger, queues, GRANTS_AT_ONCE)
         if not rows:
             return granted
@@ -42,15 +42,21 @@ def dispatch(ports: Ports, cluster: str) -> list[Run]:
     raise Conflict("The ledger is being changed by too many at once.")
 
 
-def _head(ports: Ports, cluster: str, pool: str) -> Sequence[QueueRow]:
-    """The runs of a pool that may start now, oldest first; sees to it that the next one rings when it may."""
+def _head(ports: Ports, ledger: Ledger, pool: str) -> Sequence[QueueRow]:
+    """The runs of a pool that may start now, oldest first; sees to it that the next one rings when it may. Reads on
+    past runs that are parked because their pool could never hold them, however many there are."""
     workspace, _, name = pool.partition("/")
-    page = ports.store.page(queue_of(cluster, workspace, name), limit=HEADS, newest_first=False)
-    now = ports.clock.now()
-    later = [row.ready_at for row in page.records if row.ready_at > now]
-    if later:
-        ports.timers.ring(cluster, min(later))
-    return [row for row in page.records if row.ready_at <= now]
+    listing, ceiling, now = queue_of(ledger.cluster, workspace, name), ledger.ceiling(pool), ports.clock.now()
+    after = ""
+    while True:
+        page = ports.store.page(listing, limit=HEADS, after=after, newest_first=False)
+        later = [row.ready_at for row in page.records if row.ready_at > now]
+        if later:
+            ports.timers.ring(ledger.cluster, min(later))
+        head = [row for row in page.records if row.ready_at <= now and row.amount.fits(ceiling)]
+        after = page.next
+        if head or later or not after:
+            return head
 
 
 def _commit(ports: Ports, rows: Sequence[QueueRow], ledger: Ledger) -> list[Run]:

@@ -77,7 +77,7 @@ def _event(run: Run, sequence: int, expires: int) -> Event:
         job=run.job,
         pool=run.spec.pool,
         state=run.state,
-        at=max(run.created_at, run.granted_at, run.launched_at, run.started_at, run.ended_at),
+        at=max(run.created_at, run.granted_at, run.launched_at, run.started_at, run.ending_at, run.ended_at),
         reason=run.reason,
         message=run.message[:500],
         expires_at=expires,

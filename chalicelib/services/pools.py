@@ -51,7 +51,7 @@ def ensure_pool(
     """Create a pool, or change what is given of one that exists; running drivers are not touched. The pool's record
     changes with its limits, which is what rings dispatch.
 
-    `defaults` are fields of Pool (`spark_version`, `conf`, `facets`).
+    `defaults` are fields of Pool (`spark_version`, `conf`, `placement`, `facets`).
     """
     for _ in range(ATTEMPTS):
         pool_key_, ledger_key = key(Pool, workspace, pool), key(Ledger, ports.settings.cluster)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from chalicelib.core import transitions
+from chalicelib.core.capacity import pool_key
 from chalicelib.core.errors import Conflict, Invalid, InvalidState, NotFound
 from chalicelib.core.model import NO_JOB, Hold, Idempotency, JobActivity, QueueRow, Run
 from chalicelib.core.policy import Outcome
@@ -86,7 +87,8 @@ def ending(ports: Ports, before: Run, after: Run, retry: Run | None = None) -> l
     if row_key in found:
         changes.append(Delete(found[row_key]))
     if hold_key in found:
-        changes += [Delete(found[hold_key]), Release(row.cluster, f"{row.workspace}/{row.pool}", row.amount)]
+        hold: Hold = found[hold_key]
+        changes += [Delete(hold), Release(hold.cluster, pool_key(hold.workspace, hold.pool), hold.amount)]
     if before.job != NO_JOB and activity is None:
         retry = None  # the job is gone, and its retries with it
     if retry and activity:
@@ -167,6 +169,6 @@ def seal(ports: Ports, scope: str, place: str) -> str:
 def unseal(ports: Ports, scope: str, token: str) -> str:
     """The position in a page token. Raises Invalid for any text that `seal` did not make for this scope."""
     place = token.rpartition(".")[0]
-    if not hmac.compare_digest(seal(ports, scope, place), token):
+    if not token.isascii() or not hmac.compare_digest(seal(ports, scope, place), token):
         raise Invalid("The page token is not valid.", field="page_token")
     return place

@@ -17,14 +17,15 @@ from chalicelib.core.model import (
     Job,
     JobActivity,
     Pool,
+    ProgramKind,
     QueueRow,
     Run,
     RunSpec,
     Trigger,
 )
-from chalicelib.core.spark import check_conf, release_for
+from chalicelib.core.spark import ENTRY_POINT_LIMIT, check_conf, release_for
 from chalicelib.core.states import RunState
-from chalicelib.core.uris import check_files
+from chalicelib.core.uris import check_files, image_uri
 from chalicelib.ports import Change, Clash, Key, Ports, Put, key
 from chalicelib.services.access import Call, read
 
@@ -97,6 +98,9 @@ def check_spec(ports: Ports, spec: RunSpec) -> None:
     release_for(spec.spark_version or ports.settings.default_spark)
     if not spec.program.resource and not (spec.program.main_class and spec.files.jars):
         raise Invalid("The run names neither a program nor a main class with its jar.", field="program")
+    entry_point = image_uri(spec.program.resource or spec.files.jars[0])
+    if spec.program.kind is not ProgramKind.PYTHON and len(entry_point) > ENTRY_POINT_LIMIT:
+        raise Invalid(f"The program's URI is longer than {ENTRY_POINT_LIMIT} characters.", field="program")
 
 
 _Chooser = Callable[[dict[Key, object]], tuple[RunSpec, Job | None, JobActivity | None]]
@@ -130,11 +134,12 @@ def _replayed(known: Idempotency) -> Submitted:
 
 
 def _with_defaults(ports: Ports, call: Call, spec: RunSpec, found: dict[Key, object]) -> RunSpec:
-    """The spec with its pool's defaults beneath it."""
+    """The spec with its pool's defaults beneath it, placed where the pool says."""
     pool = found.get(key(Pool, call.workspace, spec.pool))
     if not isinstance(pool, Pool):
         raise NotFound("Pool", spec.pool, field="pool")
-    return replace(spec, spark_version=spec.spark_version or pool.spark_version or ports.settings.default_spark)
+    version = spec.spark_version or pool.spark_version or ports.settings.default_spark
+    return replace(spec, spark_version=version, placement=pool.placement)
 
 
 def _new_run(ports: Ports, call: Call, request: Request, spec: RunSpec, activity: JobActivity | None) -> Run:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from chalicelib.core import transitions
 from chalicelib.core.capacity import NOTHING, Amount, Ledger, pool_key
 from chalicelib.core.ids import parse_external_name
-from chalicelib.core.model import Hold, Run
+from chalicelib.core.model import Hold, Pool, Run
 from chalicelib.ports import Clash, Delete, Ports, Put, holds_of, key
 from chalicelib.services.dispatch import dispatch
 from chalicelib.services.runs import edit_run
@@ -33,7 +33,7 @@ def sweep(ports: Ports, cluster: str) -> Repairs:
     ledger = _recount(ports, cluster)
     holds = _holds(ports, cluster)
     restarted = sum(_adopt(ports, hold) for hold in holds)
-    strays = _stop_strays(ports)
+    strays = _stop_strays(ports, cluster)
     dispatch(ports, cluster)
     return Repairs(restarted, strays, ledger, len(holds))
 
@@ -78,10 +78,18 @@ def _drop(ports: Ports, hold: Hold) -> None:
     _recount(ports, hold.cluster)
 
 
-def _stop_strays(ports: Ports) -> int:
+def _clusters(ports: Ports, cluster: str) -> set[str]:
+    """The virtual clusters that pools name for themselves."""
+    ledger: Ledger | None = ports.store.fetch([key(Ledger, cluster)]).get(key(Ledger, cluster))
+    pools = [key(Pool, *name.partition("/")[::2]) for name in ledger.pools] if ledger else []
+    found = ports.store.fetch(pools) if pools else {}
+    return {pool.placement.virtual_cluster for pool in found.values() if pool.placement.virtual_cluster}
+
+
+def _stop_strays(ports: Ports, cluster: str) -> int:
     """Stop drivers whose run has ended, or is unknown. A driver with a foreign name is not ours to judge."""
     strays = 0
-    for job in ports.engine.live():
+    for job in ports.engine.live(_clusters(ports, cluster)):
         name = parse_external_name(job.name)
         if name is None:
             continue

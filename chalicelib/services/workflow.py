@@ -19,7 +19,7 @@ from chalicelib.core.diagnosis import last_error
 from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_external_name
 from chalicelib.core.model import ProgramKind, Run, Trigger
-from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, next_attempt, outcome
+from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, exit_code, next_attempt, outcome
 from chalicelib.core.spark import application_id_in
 from chalicelib.core.states import HOLDING, Intent, RunState
 from chalicelib.core.uris import IMAGE_ROOTS, image_uri
@@ -184,9 +184,13 @@ def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | Non
         if found is None or found.ended or found.generation != generation:
             return found
         log = driver_log(ports, found, "stderr", tail=True) if _told_by_log(found) else ""
-        ended = outcome(found, _evidence(ports, found, log))
-        application = found.application_id or application_id_in(log)
-        after = replace(transitions.end(found, ended, ports.clock.now()), application_id=application)
+        evidence = _evidence(ports, found, log)
+        ended, code = outcome(found, evidence), exit_code(evidence)
+        after = replace(
+            transitions.end(found, ended, ports.clock.now()),
+            application_id=found.application_id or application_id_in(log),
+            report=found.report if code is None else {**found.report, "exit_code": code},
+        )
         try:
             ports.store.commit(ending(ports, found, after, _retry(ports, found, ended)))
             return replace(after, version=found.version + 1)
@@ -203,7 +207,7 @@ def _told_by_log(run: Run) -> bool:
 def _evidence(ports: Ports, run: Run, log: str) -> Evidence:
     """All that is known about how a run ended."""
     job = ports.engine.describe(run.engine_id) if run.engine_id else None
-    if job is not None and not job.ended and run.intent is Intent.NONE:
+    if job is not None and not job.ended:
         raise Conflict("The driver has not ended yet.")
     return Evidence(
         engine_state=job.state if job else "",
@@ -211,8 +215,13 @@ def _evidence(ports: Ports, run: Run, log: str) -> Evidence:
         details=job.details if job else "",
         refused=str(run.report.get("refused", "")),
         report=run.report,
-        diagnosis=last_error(log) if job and job.state == "FAILED" else "",
+        diagnosis=_diagnosis(ports, run, log) if job and job.state == "FAILED" else "",
     )
+
+
+def _diagnosis(ports: Ports, run: Run, log: str) -> str:
+    """The sentence that tells why. Spark sends a Python driver's errors to its standard output."""
+    return last_error(log) or last_error(driver_log(ports, run, "stdout", tail=True))
 
 
 def _retry(ports: Ports, run: Run, ended: Outcome) -> Run | None:

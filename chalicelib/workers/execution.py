@@ -48,10 +48,10 @@ def finish_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def engine_event_worker(ports: Ports, event: Mapping[str, Any]) -> None:
-    """A driver changed state, says the engine (EventBridge). Only the id in the event is used."""
-    engine_id = event.get("detail", {}).get("id", "")
-    if engine_id:
-        workflow.heard(ports, engine_id)
+    """A driver changed state, says the engine (EventBridge). Only the ids in the event are used."""
+    detail = event.get("detail", {})
+    if detail.get("id"):
+        workflow.heard(ports, f"{detail['virtualClusterId']}/{detail['id']}")
 
 
 def ring_worker(ports: Ports, event: Mapping[str, Any]) -> None:

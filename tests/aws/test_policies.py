@@ -14,13 +14,14 @@ from chalicelib.core import transitions
 from chalicelib.core.model import Run
 from chalicelib.core.states import Intent, RunState
 from chalicelib.ports import Hold, Put, key
+from chalicelib.services import workflow
 from chalicelib.services.runs import edit_run
 from infra.functions import LOGICAL
 from infra.policies import DRIVER_DENIALS, DRIVER_GRANTS, GRANTS, Grant, grants_of
 from tests.aws.world import BUCKET, DRIVER_ROLE, REGION, STACK, TABLE, AwsCall, World, arn, deployed
 
 LARGE = "x" * 30_000
-"""An argument that moves a run's spec out of the table."""
+"""A value that moves a run's spec out of the table."""
 
 TABLE_ARN = arn("dynamodb", f"table/{TABLE}")
 BUCKET_ARN = f"arn:aws:s3:::{BUCKET}"
@@ -47,7 +48,12 @@ Need = tuple[str, str, dict[str, str]]
 
 def _dynamodb(operation: str, told: Mapping[str, Any]) -> list[Need]:
     if operation == "TransactWriteItems":
-        names = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+        names = {
+            "Put": "PutItem",
+            "Update": "UpdateItem",
+            "Delete": "DeleteItem",
+            "ConditionCheck": "ConditionCheckItem",
+        }
         return [
             (f"dynamodb:{names[kind]}", arn("dynamodb", f"table/{part['TableName']}"), {})
             for item in told["TransactItems"]
@@ -112,8 +118,13 @@ def submission(name: str = "work", **rest: Any) -> dict[str, Any]:
     """A one-time run."""
     return {
         "run_name": name,
-        "new_cluster": {"spark_version": "15.4.x-scala2.12", "num_workers": 1},
-        "spark_python_task": {"python_file": "s3://bucket/main.py", "parameters": [LARGE]},
+        "new_cluster": {
+            "spark_version": "15.4.x-scala2.12",
+            "node_type_id": "i3.xlarge",
+            "num_workers": 1,
+            "spark_env_vars": {"LARGE": LARGE},
+        },
+        "spark_python_task": {"python_file": "s3://bucket/main.py"},
         **rest,
     }
 
@@ -151,7 +162,8 @@ class Story:
         return found
 
     def drive(self, function: str, run: int) -> Any:
-        """What a state of the run machine does."""
+        """What a state of the run machine does. Each function is a process of its own, and remembers for itself."""
+        workflow._ship_bundle.cache_clear()
         about = {"workspace": "main", "run": run, "generation": self.record(run).generation}
         token = {"token": f"token-of-{run}"} if function == "launch" else {}
         return self.world.invoke(function, {**about, **token, "waited": 60})
@@ -184,12 +196,15 @@ def _a_good_run(story: Story) -> None:
     run = story.launched()
     story.heard(run)
     assert story.record(run).state is RunState.RUNNING
-    story.world.api("POST", f"/driver/v1/runs/main.{run}/report", {"application_id": "spark-1"}, token=_secret(story, run))
+    story.world.api(
+        "POST", f"/driver/v1/runs/main.{run}/report", {"application_id": "spark-1"}, token=_secret(story, run)
+    )
     assert story.record(run).application_id == "spark-1"
     story.end(run, "COMPLETED")
     story.heard(run)
     story.drive("finish", run)
     assert story.record(run).state is RunState.SUCCEEDED
+    story.drive("launch", run)  # by an execution that came too late: it is woken at once
     story.log(run)
     assert story.world.api("GET", "/api/2.0/jobs/runs/get-output", run_id=run).body["logs"].startswith("Traceback")
     assert story.world.api("POST", "/api/2.0/jobs/runs/delete", {"run_id": run}).status == 200
@@ -248,7 +263,7 @@ def _jobs(story: Story) -> None:
     assert api("POST", "/api/2.0/jobs/runs/cancel-all", {"job_id": job}).status == 200
     waiting = api("POST", "/api/2.0/jobs/run-now", {"job_id": job}).body["run_id"]
     assert api("POST", "/api/2.0/jobs/delete", {"job_id": job}).status == 200
-    story.world._new_records()  # of all that, only the job's end reaches anybody: the run has not been granted
+    story.world.missed()  # of all that, only the job's end reaches anybody: the run has not been granted
     story.world.invoke("cancel", {"Records": [_removal(story, job, waiting)]})
     assert story.record(waiting).state is RunState.CANCELED
 
@@ -270,7 +285,7 @@ def _applications(story: Story) -> None:
 
     base = f"/v4/analytics_engines/{instance_id(story.world.ports, 'main', 'default')}"
     assert api("GET", base, token=login.body["token"]).status == 200
-    details = {"application": "s3://bucket/main.py", "arguments": [LARGE]}
+    details = {"application": "s3://bucket/main.py", "env": {"LARGE": LARGE}}
     made = api("POST", f"{base}/spark_applications", {"application_details": details})
     assert made.status == 202, made
     one = f"{base}/spark_applications/{made.body['id']}"
@@ -283,14 +298,14 @@ def _applications(story: Story) -> None:
 def _rings(story: Story) -> None:
     """Rung by hand: one run to grant, and one that must wait for its time."""
     for function in ("ring", "dispatch", "sweep"):
-        story.world._new_records()
+        story.world.missed()
         run, later = story.submit(), story.submit()
         _postpone(story, later)
         event = {"cluster": "default"}
         if function == "dispatch":
             story.world.pump()
         else:
-            story.world._new_records()
+            story.world.missed()
             story.world.invoke(function, event)
         assert story.record(run).state is RunState.GRANTED
         assert story.record(later).state is RunState.QUEUED
@@ -314,9 +329,9 @@ def _repairs(story: Story) -> None:
     """A run whose execution never came, a driver whose run has ended, a hold without a run."""
     world = story.world
     run = story.submit()
-    world._new_records()
+    world.missed()
     world.invoke("ring", {"cluster": "default"})  # granted, and the stream's record of it is lost
-    world._new_records()
+    world.missed()
     stray = story.launched()
     story.end(stray, "COMPLETED")
     story.drive("finish", stray)
@@ -361,14 +376,23 @@ def test_a_function_may_do_all_that_it_does(lived: World, function: str) -> None
     assert refused == set()
 
 
+RARE = {("sweep", "emr-containers:DescribeJobRun")}
+"""What a function does only in a race that moto cannot play: a driver that ends between the list and its cancel."""
+
+ALIKE = {"dynamodb:BatchGetItem": "dynamodb:GetItem"}
+"""Reading several records is reading one, several times; which is asked for depends on how many there are."""
+
+
 @pytest.mark.parametrize("function", LOGICAL)
 def test_a_function_does_all_that_it_may(lived: World, function: str) -> None:
     needs = [need for call in lived.calls if call.function == function for need in needs_of(call)]
+    needs = [(ALIKE.get(action, action), resource, context) for action, resource, context in needs]
     idle = {
         (action, resource)
         for grant in GRANTS[function]
         for action in grant.actions
         for resource in grant.resources
+        if action not in ALIKE and (function, action) not in RARE
         if not any(grants(Grant((action,), (resource,), grant.condition), need, lived) for need in needs)
     }
     assert idle == set()
@@ -383,7 +407,9 @@ def test_no_role_names_everything(function: str) -> None:
 
 def test_drivers_never_reach_the_table_nor_a_spec() -> None:
     assert not any(action.startswith("dynamodb") for grant in DRIVER_GRANTS for action in grant.actions)
-    denied = {(action, resource) for grant in DRIVER_DENIALS for action in grant.actions for resource in grant.resources}
+    denied = {
+        (action, resource) for grant in DRIVER_DENIALS for action in grant.actions for resource in grant.resources
+    }
     assert ("dynamodb:*", "${Table.Arn}") in denied
     assert ("s3:*", "${Bucket.Arn}/*/runs/*/spec.json") in denied
 
@@ -399,5 +425,3 @@ def test_drivers_reach_the_files_of_their_own_workspace_only() -> None:
 def test_only_the_functions_that_drive_runs_may_start_drivers() -> None:
     may = {f for f in LOGICAL for grant in grants_of(f) if "emr-containers:StartJobRun" in grant.actions}
     assert may == {"launch", "check"}
-
-

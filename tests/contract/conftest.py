@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
+
 import pytest
 
 from chalicelib import wiring
+from chalicelib.observe import logger
 from tests.contract.wire import Client, Service
+
+os.environ.setdefault("POWERTOOLS_METRICS_DISABLED", "true")
+logger().setLevel(logging.CRITICAL)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import gzip
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -100,8 +100,7 @@ class Service(Cloud):
     def __post_init__(self) -> None:
         super().__post_init__()
         store = TableLikeStore(self.tripwire, self.store.counts, self.store.records, self.store.on_commit)
-        self.store = store
-        object.__setattr__(self.ports, "store", store)
+        self.store, self.ports = store, replace(self.ports, store=store)
         ensure_pool(self.ports, "elsewhere", "default")
         for token, name, role in ((ALICE, "alice", Role.ADMIN), (BOB, "bob", Role.USER), (EVE, "eve", Role.ADMIN)):
             workspace = token.split("_")[1]
@@ -217,9 +216,7 @@ class Client:
         if content_type:
             told["Content-Type"] = content_type
         content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else _json(body)
-        head = Head(
-            method, path, urlencode(query), tuple(told.items()), "https", "1.1", "192.0.2.1", 443
-        )  # fmt: skip
+        head = Head(method, path, urlencode(query), tuple(told.items()), "https", "1.1", "192.0.2.1", 443)
         match = ROUTES.find(method, path)
         assert match is not None, "API Gateway itself would answer: no route at all"
         text, encoded, _ = body_of(head, content, BINARY)

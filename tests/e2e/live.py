@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +59,8 @@ class Sandbox:
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = self.instance = ""
         self.stdout: list[str] = []
-        self._environment = {**os.environ, **environment, "SPARKPLANE_HOME": str(home), "SPARKPLANE_PORT": str(self.port)}
+        own = {"SPARKPLANE_HOME": str(home), "SPARKPLANE_PORT": str(self.port)}
+        self._environment = {**os.environ, **environment, **own}
         self._process: subprocess.Popen[str] | None = None
         home.mkdir(parents=True, exist_ok=True)
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -69,16 +70,23 @@ class Sandbox:
     def start(self) -> Sandbox:
         """Start it, and wait until it says that it is ready."""
         with (self.home / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = process = subprocess.Popen(
                 [sys.executable, "-m", "sandbox"],
-                cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         ready: dict[str, str] = {}
-        reader = threading.Thread(target=self._read, args=(self._process, ready), daemon=True)
-        reader.start()
-        process = self._process
-        eventually(lambda: ready or process.poll() is not None, f"ready line; the log ends\n{self.log()}", START_SECONDS)
-        assert ready, f"the sandbox ended with {process.poll()}; its log ends\n{self.log()}"
+        threading.Thread(target=self._read, args=(process, ready), daemon=True).start()
+        deadline = time.monotonic() + START_SECONDS
+        while not ready:
+            ended = process.poll()
+            assert ended is None, f"the sandbox ended with {ended}; its log ends\n{self.log()}"
+            assert time.monotonic() < deadline, f"no ready line in {START_SECONDS} s; the log ends\n{self.log()}"
+            time.sleep(0.05)
         self.token, self.instance = ready["token"], ready["analytics_engine"]
         return self
 
@@ -254,8 +262,8 @@ def in_parallel(count: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(one, range(count)))
 
 
-def holds(sandbox: Sandbox) -> tuple[int, int]:
-    """How many holds the table has, and how many runs the ledger counts, read as an administrator would."""
+def capacity(sandbox: Sandbox) -> tuple[int, dict[str, int]]:
+    """How many holds the table has, and what the ledger counts as used, read as an administrator would."""
     import boto3
 
     told = sandbox.aws()
@@ -266,18 +274,17 @@ def holds(sandbox: Sandbox) -> tuple[int, int]:
         aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
     )
-    name = told["SPARKPLANE_TABLE"]
 
-    def items(partition: str) -> Sequence[Any]:
+    def items(partition: str) -> list[dict[str, Any]]:
         values = {":p": {"S": partition}}
         found = table.query(
-            TableName=name, KeyConditionExpression="pk = :p", ExpressionAttributeValues=values, ConsistentRead=True
+            TableName=told["SPARKPLANE_TABLE"],
+            KeyConditionExpression="pk = :p",
+            ExpressionAttributeValues=values,
+            ConsistentRead=True,
         )
         return list(found["Items"])
 
     (ledger,) = items("#cluster#default")
-    return len(items("#holds#default")), _runs_used(ledger)
-
-
-def _runs_used(ledger: Mapping[str, Any]) -> int:
-    return 0
+    used = {name: int(value["N"]) for name, value in ledger.items() if name.startswith("used/")}
+    return len(items("#holds#default")), used

@@ -198,8 +198,9 @@ class Cloud(World):
             self.play()
             if not self.live() and all(job.ended for job in self.engine.drivers.values()):
                 return
-            self.progress()
-            self.play()
+            for _ in range(3):
+                self.progress()
+                self.play()
             self.clock.advance(HOUR_MS)
             self.sweep()
         self.play()

@@ -351,7 +351,7 @@ class FakeEngine(Fake):
             self.become(engine_id, "CANCEL_PENDING")
 
     @outside
-    def live(self) -> list[EngineJob]:
+    def live(self, clusters: Collection[str] = ()) -> list[EngineJob]:
         return [job for job in self.drivers.values() if not job.ended]
 
     @outside

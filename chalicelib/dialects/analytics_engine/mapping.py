@@ -174,7 +174,7 @@ def return_code(run: Run) -> str | None:
     if run.state is S.SUCCEEDED:
         return "0"
     code = run.report.get("exit_code")
-    return str(code) if run.ended and isinstance(code, int) else "1" if run.state is S.FAILED else None
+    return str(code) if run.ended and isinstance(code, int) else None
 
 
 QUOTA_SENTENCE = (

@@ -31,6 +31,16 @@ Locate = Callable[[str], str]
 """Turns a `dbfs:/` path into the URI of the workspace's own copy."""
 
 
+_TYPES = {
+    **{name: name for name in ("object", "array", "string")},
+    "an object": "object",
+    "an integer": "integer",
+    "an integer of 64 bits": "integer of 64 bits",
+    "true or false": "boolean",
+}
+"""What a schema says that it expected -> the type's name in Databricks' message."""
+
+
 def parse(schema: type[M], data: Any, *, where: str = "") -> M:
     """`fit`, with what is wrong in Databricks' words (`wire/databricks_jobs_2_0.md`, 1.3)."""
     try:
@@ -39,10 +49,10 @@ def parse(schema: type[M], data: Any, *, where: str = "") -> M:
         field = f"{where}{misfit.field}"
         if misfit.missing:
             raise Invalid(f"Missing required field: {field}", field=field) from None
-        if misfit.expected in {"object", "array", "string", "an integer", "true or false", "an integer of 64 bits"}:
-            expected = misfit.expected.removeprefix("an ").capitalize()
+        if misfit.expected in _TYPES:
             raise Malformed(
-                f"Could not parse request object: Expected {expected} for field {field}, found {misfit.found}",
+                f"Could not parse request object: Expected {_TYPES[misfit.expected]} for field {field}, "
+                f"found {misfit.found}",
                 field=field,
             ) from None
         raise Invalid(f"Invalid value for field {field}: {misfit.expected}", field=field) from None

@@ -11,7 +11,15 @@ from chalicelib.core.model import NO_JOB, Job, JobActivity, Run, RunKind
 from chalicelib.dialects.databricks_jobs import mapping
 from chalicelib.dialects.databricks_jobs.errors import VOICE
 from chalicelib.dialects.databricks_jobs.mapping import parse
-from chalicelib.dialects.databricks_jobs.schemas import JobId, JobSettings, RunId, RunNow, RunsList, RunsSubmit
+from chalicelib.dialects.databricks_jobs.schemas import (
+    MAX_POOL_NAME,
+    JobId,
+    JobSettings,
+    RunId,
+    RunNow,
+    RunsList,
+    RunsSubmit,
+)
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
 from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
 from chalicelib.services import jobs, runs, submission, workflow
@@ -64,7 +72,7 @@ def _want_submission(ports: Ports, workspace: str, request: Request) -> Collecti
     return submission.submission_keys(
         ports,
         workspace,
-        pool=pool if isinstance(pool, str) and pool else "default",
+        pool=pool if isinstance(pool, str) and 0 < len(pool) <= MAX_POOL_NAME else "default",
         idempotency=token if isinstance(token, str) and len(token) <= 64 else "",
         job=_id(fields, "job_id") or NO_JOB,
     )

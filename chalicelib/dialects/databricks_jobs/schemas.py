@@ -13,6 +13,9 @@ from chalicelib.dialects.wire import Bool, Int, TextMap, Wire
 
 Texts = tuple[str, ...]
 
+MAX_POOL_NAME = 255
+PoolName = Annotated[str, Field(min_length=1, max_length=MAX_POOL_NAME)]
+
 
 class AutoScale(Wire):
     """Workers between two bounds; the greater must be strictly greater."""
@@ -29,8 +32,8 @@ class NewCluster(Wire):
     autoscale: AutoScale | None = None
     node_type_id: str | None = None
     driver_node_type_id: str | None = None
-    instance_pool_id: str | None = None
-    driver_instance_pool_id: str | None = None
+    instance_pool_id: PoolName | None = None
+    driver_instance_pool_id: PoolName | None = None
     spark_conf: TextMap = Field(default_factory=dict)
     spark_env_vars: TextMap = Field(default_factory=dict)
     custom_tags: Any = None
@@ -69,7 +72,7 @@ class Library(Wire):
 class SparkPythonTask(Wire):
     """A Python file by URI."""
 
-    python_file: str
+    python_file: Annotated[str, Field(min_length=1)]
     parameters: Texts = ()
 
 

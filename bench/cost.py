@@ -1,0 +1,2 @@
+"""stub"""
+def measure(*a, **k): raise NotImplementedError

@@ -1,0 +1,169 @@
+"""databricks-cli, unmodified: the oldest that still runs on this Python, and the last that was written in Python.
+
+0.18.0 drops the port of DATABRICKS_HOST, so it reaches the sandbox as a proxy: its requests then name the whole URL.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Program
+from tests.e2e.live import CLUSTER, ROOT, RUN_SECONDS, Sandbox, eventually, jar, python
+
+WORDS = """
+import sys
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import col, explode, lower, split
+
+spark = SparkSession.builder.getOrCreate()
+text = spark.read.text(sys.argv[1])
+words = text.select(explode(split(lower(col("value")), "[^a-z]+")).alias("word")).where("word <> ''")
+words.groupBy("word").count().write.parquet(sys.argv[2])
+counted = spark.read.parquet(sys.argv[2])
+top = counted.orderBy(col("count").desc(), "word").first()
+print(f"counted: {counted.count()} words, {top.word} {top['count']} times")
+"""
+SLOW = "import time\nprint('begun', flush=True)\ntime.sleep(300)\n"
+
+
+@dataclass(frozen=True)
+class Cli:
+    """One databricks-cli with its own home."""
+
+    version: str
+    program: Path
+    environment: dict[str, str]
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """What a command prints; fails unless it exits with `code`."""
+        done = subprocess.run(
+            [self.program, *words], env=self.environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+        )
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+        return done.stdout
+
+    def json(self, *words: str) -> Any:
+        """What a command prints, as JSON."""
+        return json.loads(self.run(*words))
+
+    def await_end(self, run: int) -> dict[str, Any]:
+        """`runs get` until the run has ended; its state."""
+
+        def look() -> Any:
+            state = self.json("runs", "get", "--run-id", str(run))["state"]
+            return state if "result_state" in state else None
+
+        return dict(eventually(look, f"end of run {run}", RUN_SECONDS, pause=0.3))
+
+
+@pytest.fixture(params=["0.8.2", "0.18.0"])
+def cli(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path) -> Cli:
+    """The client, set up as its documentation says."""
+    version: str = request.param
+    program = ROOT / (".venv-cli082" if version == "0.8.2" else ".venv-cli018") / "bin" / "databricks"
+    if not program.exists():
+        pytest.skip(f"databricks-cli {version} is not set up: there is no {program.relative_to(ROOT)}")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "LC_ALL": "C.UTF-8",
+        "DATABRICKS_TOKEN": sandbox.token,
+        "DATABRICKS_HOST": sandbox.url,
+    }
+    if version == "0.18.0":
+        environment |= {"DATABRICKS_HOST": "http://sparkplane.test", "http_proxy": sandbox.url}
+    cli = Cli(version, program, environment)
+    if version == "0.18.0":
+        cli.run("jobs", "configure", "--version=2.0")
+    return cli
+
+
+def as_file(path: Path, content: Any) -> str:
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_a_saved_job_counts_the_words_of_a_text(cli: Cli, program: Program, tmp_path: Path) -> None:
+    text, out = ROOT / "tests" / "e2e" / "live.py", tmp_path / "words.parquet"
+    counts = Counter(re.findall("[a-z]+", text.read_text().lower()))
+    top = min(counts, key=lambda word: (-counts[word], word))
+    job = {"name": "words", "new_cluster": CLUSTER, **python(program("words.py", WORDS), str(text))}
+    id = cli.json("jobs", "create", "--json-file", as_file(tmp_path / "job.json", job))["job_id"]
+    assert re.search(rf"^{id} +words$", cli.run("jobs", "list"), re.MULTILINE)
+    assert cli.json("jobs", "get", "--job-id", str(id))["settings"]["new_cluster"] == CLUSTER
+
+    parameters = json.dumps([f"file:{text}", f"file:{out}"])
+    started = cli.json("jobs", "run-now", "--job-id", str(id), "--python-params", parameters)
+    assert started["number_in_job"] == 1
+    assert cli.await_end(started["run_id"])["result_state"] == "SUCCESS"
+    listed = cli.run("runs", "list", "--job-id", str(id))
+    assert re.search(rf"^{started['run_id']} +words +TERMINATED +SUCCESS", listed, re.MULTILINE)
+    parts = list(out.glob("part-*.parquet"))
+    assert parts and all(part.read_bytes()[:4] == b"PAR1" for part in parts)
+    if cli.version == "0.18.0":
+        output = cli.json("runs", "get-output", "--run-id", str(started["run_id"]))
+        assert f"counted: {len(counts)} words, {top} {counts[top]} times" in output["logs"]
+
+    cli.run("jobs", "delete", "--job-id", str(id))
+    assert str(id) not in cli.run("jobs", "list")
+
+
+def test_a_jar_is_submitted(cli: Cli, tmp_path: Path) -> None:
+    task = jar("/opt/spark/examples/jars/spark-examples*.jar", "org.apache.spark.examples.SparkPi", "2")
+    body = {"run_name": "pi", "new_cluster": CLUSTER, **task}
+    path = as_file(tmp_path / "submit.json", body)
+    if cli.version == "0.18.0":
+        run = json.loads(cli.run("runs", "submit", "--json-file", path, "--wait"))["run_id"]
+        assert "Pi is roughly 3.1" in cli.json("runs", "get-output", "--run-id", str(run))["logs"]
+    else:
+        run = cli.json("runs", "submit", "--json-file", path)["run_id"]
+    assert cli.await_end(run)["result_state"] == "SUCCESS"
+
+
+def test_a_run_is_cancelled(cli: Cli, program: Program) -> None:
+    body = {"new_cluster": CLUSTER, **python(program("slow.py", SLOW))}
+    run = cli.json("runs", "submit", "--json", json.dumps(body))["run_id"]
+
+    def running() -> bool:
+        return bool(cli.json("runs", "get", "--run-id", str(run))["state"]["life_cycle_state"] == "RUNNING")
+
+    eventually(running, "a running driver", RUN_SECONDS, pause=0.3)
+    cli.run("runs", "cancel", "--run-id", str(run))
+    assert cli.await_end(run)["result_state"] == "CANCELED"
+    cli.run("runs", "cancel", "--run-id", str(run))  # again is no error
+
+
+def test_errors_reach_the_person(cli: Cli) -> None:
+    assert "Run 1 does not exist." in cli.run("runs", "get", "--run-id", "1", code=1) + _stderr(cli, "runs", "get")
+    cluster = {name: value for name, value in CLUSTER.items() if name != "num_workers"}
+    body = {"new_cluster": cluster, **python("/x.py")}
+    told = cli.run("runs", "submit", "--json", json.dumps(body), code=1)
+    assert told == "" or "Missing required field: settings.cluster_spec.new_cluster.size" in told
+
+
+def _stderr(cli: Cli, *words: str) -> str:
+    done = subprocess.run(
+        [cli.program, *words, "--run-id", "1"], env=cli.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stderr
+
+
+def test_waiting_for_a_run_that_fails_tells_why(cli: Cli, program: Program) -> None:
+    if cli.version != "0.18.0":
+        pytest.skip("this version cannot wait")
+    body = {"new_cluster": CLUSTER, **python(program("exits.py", "import sys; sys.exit(3)"))}
+    done = subprocess.run(
+        [cli.program, "runs", "submit", "--wait", "--json", json.dumps(body)],
+        env=cli.environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Run failed with state FAILED and state message The program exited with code 3." in done.stdout + done.stderr
