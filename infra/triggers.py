@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _RUN = {"kind": {"S": ["Run"]}}
-_NOBODY_WAITS = {"waiting": {"S": [{"exists": False}]}}
+_NOBODY_WAITS = {"waiting": {"S": ["0"]}}
 _DRIVEN = ["LAUNCHING", "RUNNING", "TERMINATING"]
 _ENDED = ["SUCCEEDED", "FAILED", "CANCELED", "TIMED_OUT", "SKIPPED", "INTERNAL_ERROR"]
 

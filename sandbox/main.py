@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandbox.aws.right_of_way import RightOfWay
 from sandbox.settings import BUCKET, REGION, ROLE, TABLE, WORKSPACE, Settings, settings_from
 
 FUNCTIONS = ("dispatch", "feed", "cancel", "launch", "check", "finish", "engine_event", "ring", "sweep")
@@ -40,6 +41,7 @@ class Sandbox:
     settings: Settings
     url: str = ""
     instance: str = ""
+    right_of_way: RightOfWay = field(default_factory=RightOfWay)
     closers: list[Callable[[], Any]] = field(default_factory=list)
 
     def close(self) -> None:
@@ -250,6 +252,7 @@ def _stream(sandbox: Sandbox, functions: Any, storage: Any) -> None:
             bisect=wanted.bisect,
             report_batch_item_failures=True,
             on_failure=_dead_letter(wanted.function),
+            wait_turn=sandbox.right_of_way.wait,
         )
         sandbox.closers.append(trigger.stop)
         trigger.start()
@@ -279,7 +282,11 @@ def _serve(sandbox: Sandbox) -> None:
     import app
     from sandbox.front import front, gateway_responses, serve
 
-    api = front(lambda event: app.app(event, None), app.app.routes, binary_types=["*/*"], responses=gateway_responses())
+    def answer(event: Any) -> Any:
+        with sandbox.right_of_way:
+            return app.app(event, None)
+
+    api = front(answer, app.app.routes, binary_types=["*/*"], responses=gateway_responses())
     server = serve(api, "127.0.0.1", sandbox.settings.port, lambda port: None)
     sandbox.url = f"http://127.0.0.1:{server.port}"
     sandbox.closers.append(server.stop)

@@ -78,22 +78,15 @@ class DynamoStore:
         raise TimeoutError("DynamoDB did not answer all keys of a batch.")
 
     def commit(self, changes: Sequence[Change]) -> None:
-        """See Store.commit. A transaction that meets another one is tried again; only a failed condition is a Clash."""
+        """See Store.commit. A write that meets another one is tried again; only a failed condition is a Clash."""
         requests = [self._request(change) for change in changes]
         keys = [_subject(change) for change in changes]
         for attempt in range(BUSY_RETRIES):
-            try:
-                client("dynamodb").transact_write_items(TransactItems=requests)
+            failed = _write_one(requests[0], keys) if len(requests) == 1 else _write_all(requests, keys)
+            if failed is None:
                 return
-            except client("dynamodb").exceptions.TransactionCanceledException as cancelled:
-                codes = [reason.get("Code") for reason in cancelled.response.get("CancellationReasons", [])]
-                failed = [k for k, code in zip(keys, codes, strict=False) if code == "ConditionalCheckFailed"]
-                if failed:
-                    raise Clash(failed) from None
-                if not {"TransactionConflict", "ThrottlingError"} & set(codes):
-                    raise
-            except client("dynamodb").exceptions.TransactionInProgressException:
-                pass
+            if failed:
+                raise Clash(failed)
             _pause(attempt)
         raise Clash(keys)
 
@@ -188,6 +181,37 @@ class DynamoStore:
 
     def _decode(self, item: Item) -> Any:
         return record_of(item, self._blobs)
+
+
+def _write_one(request: dict[str, Any], keys: list[Key]) -> list[Key] | None:
+    """One change, without a transaction, which would cost twice the units. Answers as `_write_all` does."""
+    dynamodb = client("dynamodb")
+    writes = {"Put": dynamodb.put_item, "Delete": dynamodb.delete_item, "Update": dynamodb.update_item}
+    ((verb, arguments),) = request.items()
+    try:
+        writes[verb](**arguments)
+        return None
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        return keys
+    except dynamodb.exceptions.TransactionConflictException:
+        return []
+
+
+def _write_all(requests: list[dict[str, Any]], keys: list[Key]) -> list[Key] | None:
+    """All changes or none. None when they are written, else the keys whose condition failed; none of them when it was
+    only busy."""
+    dynamodb = client("dynamodb")
+    try:
+        dynamodb.transact_write_items(TransactItems=requests)
+        return None
+    except dynamodb.exceptions.TransactionCanceledException as cancelled:
+        codes = [reason.get("Code") for reason in cancelled.response.get("CancellationReasons", [])]
+        failed = [k for k, code in zip(keys, codes, strict=False) if code == "ConditionalCheckFailed"]
+        if not failed and not {"TransactionConflict", "ThrottlingError"} & set(codes):
+            raise
+        return failed
+    except dynamodb.exceptions.TransactionInProgressException:
+        return []
 
 
 def record_of(item: Item, blobs: Blobs | None = None) -> Any:

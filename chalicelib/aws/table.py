@@ -120,8 +120,7 @@ def stream_facts(record: Record) -> dict[str, str]:
     """What the stream's filters look at (`infra.triggers`): a run's state and intent; whether an execution waits."""
     if not isinstance(record, Run):
         return {}
-    waiting = {"waiting": "1"} if record.task_token else {}
-    return {"state": record.state, "intent": record.intent, **waiting}
+    return {"state": record.state, "intent": record.intent, "waiting": "1" if record.task_token else "0"}
 
 
 def expiry(record: Record, retention_days: int) -> int:

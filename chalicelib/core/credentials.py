@@ -81,7 +81,7 @@ def _workspace_of(text: str, default_workspace: str) -> str:
     if len(parts) == 3:
         try:
             claims = json.loads(_decode(parts[1].replace("-", "+").replace("_", "/")))
-        except (ValueError, Unauthenticated):
+        except (ValueError, RecursionError, Unauthenticated):
             return default_workspace
         workspace = claims.get("workspace") if isinstance(claims, dict) else None
         if isinstance(workspace, str) and WORKSPACE.fullmatch(workspace):

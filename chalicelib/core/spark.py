@@ -33,7 +33,7 @@ IDENTITY_CONF = re.compile(
     r"spark\.(master|submit\.deployMode|app\.id"
     r"|kubernetes\.(namespace|context|container\.image.*|(driver|executor)\.(container\.image|podTemplate.*|secret.*|volumes.*|pod\.name)"
     r"|authenticate\..*|(driver|executor)\.(service|scheduler).*|file\.upload\.path|(driver|executor)\.limit.*)"
-    r"|hadoop\.fs\.s3.*(access|secret|session|credentials|assumed).*)"
+    r"|hadoop\.fs\.s3.*(?i:access|secret|session|credentials|assumed).*)"
 )
 """Settings that decide who a driver is and where it runs. A user's conf may not contain them (DESIGN, section 7)."""
 
@@ -222,13 +222,13 @@ def _properties(spec: RunSpec) -> dict[str, str]:
         "spark.executor.cores": str(size.executor_cores),
         "spark.executor.memory": format_memory(size.executor_memory),
         "spark.executor.instances": str(size.executors),
+        "spark.dynamicAllocation.maxExecutors": str(max(size.executors, size.executors_max)),
     }
     if size.executors_max > size.executors:
         sized |= {
             "spark.dynamicAllocation.enabled": "true",
             "spark.dynamicAllocation.shuffleTracking.enabled": "true",
             "spark.dynamicAllocation.minExecutors": str(size.executors),
-            "spark.dynamicAllocation.maxExecutors": str(size.executors_max),
         }
     native = spec.program.kind is not ProgramKind.PYTHON
     environment = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
 from chalicelib.core.errors import Invalid
@@ -56,7 +56,7 @@ _CONF_URIS = ("spark.jars", "spark.files", "spark.archives", "spark.submit.pyFil
 """Settings that list URIs, as the options of spark-submit do."""
 
 
-def check_files(spec: RunSpec, schemes: Collection[str], fields: dict[str, str] | None = None) -> None:
+def check_files(spec: RunSpec, schemes: Collection[str], fields: Mapping[str, str] | None = None) -> None:
     """Apply `check_uri` to every URI of a spec, its conf's included; `fields` maps the attribute's name to the
     dialect's."""
     names = fields or {}

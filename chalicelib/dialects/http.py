@@ -5,7 +5,8 @@ Every route takes every method, so that a wrong one is answered by the dialect t
 
 Sizes. API Gateway hands Lambda an event of at most 6 MB (a body of about 4.5 MB when it is binary) and refuses larger
 ones with the gateway response in `infra/gateway_responses.json`. Answers over GZIP_OVER bytes are compressed when the
-client takes gzip; one that is still over ANSWER_MOST cannot leave Lambda.
+client takes gzip; one that is still over ANSWER_MOST cannot leave Lambda, which counts a result as JSON: escaped to
+ASCII, or in base64.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
@@ -99,14 +101,38 @@ def _text(body: bytes) -> str:
         raise Malformed("The body of the request is not UTF-8 text.") from None
 
 
-def _parse_json(text: str) -> Any:
-    def refuse(name: str) -> Any:
-        raise ValueError(name)
+MAX_DEPTH = 100
+"""How deep a body may be nested: far beyond any real one, and safe to store and answer again."""
 
+
+def _parse_json(text: str) -> Any:
+    """The value of a JSON text that can be stored and answered again: numbers are finite, texts are Unicode, and it is
+    not nested deeper than MAX_DEPTH. Raises Malformed."""
     try:
-        return json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate cannot be encoded
     except (ValueError, RecursionError):
         raise Malformed("Invalid JSON given in the body of the request - failed to parse given JSON") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise Malformed(f"Invalid JSON given in the body of the request - nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def _finite(text: str) -> float:
+    """The number of a JSON text. Python would also take NaN, Infinity and what is too large for a double."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [part for part in level if isinstance(part, dict | list)]:
+        depth += 1
+        level = [inner for part in level for inner in (part.values() if isinstance(part, dict) else part)]
+    return depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +221,11 @@ def serve(
 ) -> Response:
     """Answer one request. Whatever happens, the answer is in the dialect's own shape."""
     try:
-        answer = _perform(own, ports(), request)
+        return _rendered(_perform(own, ports(), request), request)
     except SparkplaneError as error:
         answer = voice.error(error, request)
     except Exception:  # noqa: BLE001 - the outermost handler: every fault is answered in the dialect's shape
         logger().exception("request failed", request_id=request.request_id, path=request.path)
-        count("Faults")
         answer = voice.error(Fault(f"Internal error. Reference: {request.request_id}."), request)
     return _rendered(answer, request)
 
@@ -237,18 +262,19 @@ def _rendered(answer: Answer, request: Request) -> Rendered:
     if answer.status != 204 and not (answer.body is None and answer.status != 200):
         headers.setdefault("Content-Type", "application/json")
         body = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":")).encode()
-    encoded = len(body) > GZIP_OVER and "gzip" in request.headers.get("accept-encoding", "")
+    encoded = len(body) > GZIP_OVER and "gzip" in request.headers.get("accept-encoding", "").lower()
     if encoded:
         body = gzip.compress(body, compresslevel=5, mtime=0)
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-    if len(body) > ANSWER_MOST:
-        raise ValueError("the answer is larger than Lambda can return")
+    text = base64.b64encode(body).decode() if encoded else body.decode()
+    if len(body) > GZIP_OVER // 2 and len(json.dumps(text)) > ANSWER_MOST:
+        raise Fault("The answer is larger than can be returned; ask for less, or accept gzip.")
     return Rendered(
         {
             "statusCode": answer.status,
             "headers": headers,
             "multiValueHeaders": {},
-            "body": base64.b64encode(body).decode() if encoded else body.decode(),
+            "body": text,
             "isBase64Encoded": encoded,
         }
     )

@@ -177,7 +177,7 @@ def _download(uri: str) -> str:
     from urllib.request import urlopen
 
     parts = urlsplit(uri)
-    shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     try:
         with urlopen(uri, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:
             body = answer.read(DOWNLOAD_CAP_BYTES + 1)

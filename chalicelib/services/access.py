@@ -26,6 +26,11 @@ from chalicelib.core.ids import external_name
 from chalicelib.core.model import Principal, Role, Token, User
 from chalicelib.ports import Clash, Delete, Key, Ports, Put, key
 
+MAX_NAME = 200
+"""Characters of a user's name: it is part of a key, whose bytes the table limits."""
+
+_NOT_ADMITTED = "The credentials are unknown, expired or revoked."
+
 SESSION_MS = 12 * 3600 * 1000
 """How long a token that a login issues is good for."""
 
@@ -62,13 +67,15 @@ def credential_of(ports: Ports, authorization: str | None) -> Credential:
 
 def admit(ports: Ports, credential: Credential, prefetch: Collection[Key] = ()) -> Call:
     """Verify a credential and return the call. Raises Unauthenticated, in the same words whatever was wrong."""
+    if len(credential.user) > MAX_NAME:
+        raise Unauthenticated(_NOT_ADMITTED)
     token_key = key(Token, credential.workspace, credential.digest)
     user_key = key(User, credential.workspace, credential.user) if credential.user else None
     found = ports.store.fetch([token_key, *([user_key] if user_key else []), *prefetch])
     token, user = found.get(token_key), found.get(user_key) if user_key else None
     principal = _of_token(ports, credential, token) or _of_password(credential, user)
     if principal is None:
-        raise Unauthenticated("The credentials are unknown, expired or revoked.")
+        raise Unauthenticated(_NOT_ADMITTED)
     return Call(principal, {k: found.get(k) for k in prefetch})
 
 
@@ -118,7 +125,7 @@ def create_user(ports: Ports, workspace: str, name: str, role: Role, password: s
         raise Invalid(
             f"{workspace!r} is not a workspace name: lower case letters, digits and dashes.", field="workspace"
         )
-    if not name or ":" in name or "/" in name or name == "token":
+    if not 0 < len(name) <= MAX_NAME or ":" in name or "/" in name or name == "token":
         raise Invalid(f"{name!r} cannot be a user's name.", field="name")
     user = User(workspace, name, role, ports.clock.now(), _hashed(ports, password))
     try:

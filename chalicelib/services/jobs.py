@@ -17,10 +17,16 @@ from chalicelib.services.submission import ATTEMPTS, check_spec
 
 
 def create_job(
-    ports: Ports, call: Call, spec: RunSpec, *, max_concurrent_runs: int, settings: Mapping[str, Any]
+    ports: Ports,
+    call: Call,
+    spec: RunSpec,
+    *,
+    max_concurrent_runs: int,
+    settings: Mapping[str, Any],
+    fields: Mapping[str, str] | None = None,
 ) -> Job:
-    """Save a job. Raises Invalid, and NotFound for its pool."""
-    check_spec(ports, spec)
+    """Save a job. Raises Invalid, and NotFound for its pool. `fields` as in `check_spec`."""
+    check_spec(ports, spec, fields)
     pool_key = key(Pool, call.workspace, spec.pool)
     if pool_key not in read(ports, call, [pool_key]):
         raise NotFound("Pool", spec.pool, field="pool")

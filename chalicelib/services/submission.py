@@ -5,8 +5,8 @@ Capacity, dispatch and everything after leave from the table's stream (DESIGN, s
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from chalicelib.core.capacity import Ledger, pool_key
 from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, TooMany, Unschedulable
@@ -50,12 +50,13 @@ class Request:
     """What a dialect asks for beyond the spec: the caller's token, and what to do with a run too large for its pool.
 
     `park_oversized` queues such a run until an administrator raises the limits (Analytics Engine); otherwise it is
-    refused with Unschedulable.
+    refused with Unschedulable. `fields` are the dialect's names for a spec's parts, for errors (`check_spec`).
     """
 
     idempotency: str = ""
     trigger: Trigger = Trigger.ON_DEMAND
     park_oversized: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 def submission_keys(ports: Ports, workspace: str, *, pool: str, idempotency: str = "", job: int = NO_JOB) -> list[Key]:
@@ -70,7 +71,7 @@ def submission_keys(ports: Ports, workspace: str, *, pool: str, idempotency: str
 
 def submit(ports: Ports, call: Call, spec: RunSpec, request: Request) -> Submitted:
     """Make a run of a spec. Raises Invalid, NotFound (the pool), Unschedulable, Gone (the token's run was deleted)."""
-    check_spec(ports, spec)
+    check_spec(ports, spec, request.fields)
     return _make(ports, call, request, lambda found: (spec, None, None), pool=spec.pool)
 
 
@@ -85,16 +86,19 @@ def run_job(ports: Ports, call: Call, job: int, request: Request, override: Call
         if not isinstance(saved, Job) or not isinstance(activity, JobActivity):
             raise NotFound("Job", job, field="job_id")
         spec = override(saved)
-        check_spec(ports, spec)
+        check_spec(ports, spec, request.fields)
         return spec, saved, activity
 
     return _make(ports, call, request, choose, pool="default", job=job)
 
 
-def check_spec(ports: Ports, spec: RunSpec) -> None:
-    """Refuse what could never be launched: foreign URIs, protected conf, a Spark version that nobody has."""
-    check_conf(spec.conf, field="conf")
-    check_files(spec, ports.settings.uri_schemes)
+def check_spec(ports: Ports, spec: RunSpec, fields: Mapping[str, str] | None = None) -> None:
+    """Refuse what could never be launched: foreign URIs, protected conf, a Spark version that nobody has.
+
+    `fields` maps a spec's parts (`program`, `conf`, and the attributes of Files) to what the caller calls them.
+    """
+    check_conf(spec.conf, field=(fields or {}).get("conf", "conf"))
+    check_files(spec, ports.settings.uri_schemes, fields)
     release_for(spec.spark_version or ports.settings.default_spark)
     if not spec.program.resource and not (spec.program.main_class and spec.files.jars):
         raise Invalid("The run names neither a program nor a main class with its jar.", field="program")

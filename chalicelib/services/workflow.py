@@ -293,7 +293,8 @@ def report(ports: Ports, workspace: str, run: int, told: dict[str, object]) -> N
     """
     kept: dict[str, Any] = {name: told[name] for name in ("exit_code", "error", "signal", "finished") if name in told}
     if len(json.dumps(kept)) > 20_000:
-        kept = {"exit_code": told.get("exit_code"), "finished": True}
+        code = told.get("exit_code")
+        kept = {"exit_code": code if isinstance(code, int) else None, "finished": True}
 
     def keep(r: Run) -> Run | None:
         if r.ended or r.state not in HOLDING:

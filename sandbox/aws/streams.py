@@ -88,8 +88,10 @@ class StreamTrigger:
         on_failure: DeadLetter | None = None,
         consumer: str | None = None,
         backoff: Backoff | None = None,
+        wait_turn: Callable[[], None] = lambda: None,
     ) -> None:
-        """`consumer` names the cursor; by default the table and the function do. Raises `InvalidPattern`."""
+        """`consumer` names the cursor; by default the table and the function do. `wait_turn` is called before each look
+        for records (`right_of_way`). Raises `InvalidPattern`."""
         if not 1 <= batch_size <= 10_000:
             raise ValueError("batch_size is 1 to 10,000")
         self.function = function
@@ -104,6 +106,7 @@ class StreamTrigger:
         self._report = report_batch_item_failures
         self._on_failure = on_failure
         self._backoff = backoff or Backoff()
+        self._wait_turn = wait_turn
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -145,6 +148,7 @@ class StreamTrigger:
 
     def _follow(self, cursor: int) -> None:
         while not self._stopping.is_set():
+            self._wait_turn()
             found = self._records.read_records(self.table, cursor, max(self._batch_size, _READ_AT_LEAST))
             if not found:
                 self._records.wait_for_records(cursor, _LOOK_AGAIN_SECONDS, table=self.table)

@@ -111,7 +111,7 @@ class World:
     def api(self, method: str, path: str, body: Any = None, *, token: str | None = None, **query: Any) -> Answer:
         """Send a request through the API function."""
         resource, parameters = _route(path)
-        event = _event(method, path, resource, parameters, query, body, self.token if token is None else token)
+        event = api_event(method, path, resource, parameters, query, body, self.token if token is None else token)
         with self.acting("api"):
             told = app.app(event, Context())
         self.answered.add((method, resource))
@@ -170,7 +170,7 @@ def _route(path: str) -> tuple[str, dict[str, str]]:
     return "/{proxy+}", {"proxy": path.lstrip("/")}
 
 
-def _event(
+def api_event(
     method: str,
     path: str,
     resource: str,
@@ -179,6 +179,7 @@ def _event(
     body: Any,
     token: str,
 ) -> dict[str, Any]:
+    """A request as API Gateway hands it to Lambda."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     words = {name: str(value) for name, value in query.items()}
     return {

@@ -102,11 +102,11 @@ BODIES: dict[str, tuple[Any, str, str]] = {
     ),
     "a conf that would change who runs": (
         on(spark_conf={"spark.kubernetes.namespace": "kube-system"}), INVALID,
-        "conf: spark.kubernetes.namespace is set by the platform and cannot be overridden.",
+        "new_cluster.spark_conf: spark.kubernetes.namespace is set by the platform and cannot be overridden.",
     ),
     "a conf with credentials": (
         on(spark_conf={"spark.hadoop.fs.s3a.access.key": "AKIA"}), INVALID,
-        "conf: spark.hadoop.fs.s3a.access.key is set by the platform and cannot be overridden.",
+        "new_cluster.spark_conf: spark.hadoop.fs.s3a.access.key is set by the platform and cannot be overridden.",
     ),
     "an environment that is not ASCII": (
         on(spark_env_vars={"STAGE": "prüfung"}), INVALID,
@@ -118,31 +118,31 @@ BODIES: dict[str, tuple[Any, str, str]] = {
     ),
     "a file of the machine": (
         python_task(python_file="file:///etc/passwd"), INVALID,
-        "program: the URI 'file:///etc/passwd' is of scheme 'file'; allowed are https, local, s3, s3a.",
+        "spark_python_task.python_file: the URI 'file:///etc/passwd' is of scheme 'file'; allowed are https, local, s3, s3a.",
     ),
     "a bare path of the machine": (
         python_task(python_file="/etc/passwd"), INVALID,
-        "program: the URI '/etc/passwd' is of scheme 'file'; allowed are https, local, s3, s3a.",
+        "spark_python_task.python_file: the URI '/etc/passwd' is of scheme 'file'; allowed are https, local, s3, s3a.",
     ),
     "a scheme of nobody's": (
         python_task(python_file="gopher://host/main.py"), INVALID,
-        "program: the URI 'gopher://host/main.py' is of scheme 'gopher'; allowed are https, local, s3, s3a.",
+        "spark_python_task.python_file: the URI 'gopher://host/main.py' is of scheme 'gopher'; allowed are https, local, s3, s3a.",
     ),
     "a path that climbs": (
         python_task(python_file="s3://code/../secret/main.py"), INVALID,
-        "program: 's3://code/../secret/main.py' has a '..' in its path.",
+        "spark_python_task.python_file: 's3://code/../secret/main.py' has a '..' in its path.",
     ),
     "a path that climbs in disguise": (
         python_task(python_file="s3://code/%2e%2e/main.py"), INVALID,
-        "program: 's3://code/%2e%2e/main.py' has a '..' in its path.",
+        "spark_python_task.python_file: 's3://code/%2e%2e/main.py' has a '..' in its path.",
     ),
     "a dbfs path that climbs out of the workspace": (
         python_task(python_file="dbfs:/../../elsewhere/dbfs/main.py"), INVALID,
-        "program: 's3://bucket/main/dbfs/../../elsewhere/dbfs/main.py' has a '..' in its path.",
+        "spark_python_task.python_file: 's3://bucket/main/dbfs/../../elsewhere/dbfs/main.py' has a '..' in its path.",
     ),
     "a jar of the machine": (
         jar(libraries=[{"jar": "file:/etc/app.jar"}]), INVALID,
-        "jars: the URI 'file:/etc/app.jar' is of scheme 'file'; allowed are https, local, s3, s3a.",
+        "libraries: the URI 'file:/etc/app.jar' is of scheme 'file'; allowed are https, local, s3, s3a.",
     ),
     "a file without a name": (
         python_task(parameters=[]), INVALID, "Missing required field: spark_python_task.python_file"
@@ -195,7 +195,7 @@ BODIES: dict[str, tuple[Any, str, str]] = {
     ),
     "spark-submit with a file of the machine": (
         spark_submit("--files", "file:///etc/shadow", "s3://a/b.py"), INVALID,
-        "files: the URI 'file:///etc/shadow' is of scheme 'file'; allowed are https, local, s3, s3a.",
+        "spark_submit_task.parameters: the URI 'file:///etc/shadow' is of scheme 'file'; allowed are https, local, s3, s3a.",
     ),
     "spark-submit without an application": (
         spark_submit("--class", "A"), INVALID,

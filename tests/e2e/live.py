@@ -134,9 +134,19 @@ class Sandbox:
             told = json.loads(path.read_text())
             yield told["pid"], told["start"]
 
-    def client(self) -> Client:
-        """A caller with the administrator's token."""
-        return Client(self)
+    def client(self, token: str = "") -> Client:
+        """A caller with this token, or the administrator's."""
+        return Client(self, token or self.token)
+
+    def admin(self, *words: str, told: str = "") -> Any:
+        """What the administrator's command answers to `words`, with `told` on its standard input."""
+        environment = {"PATH": os.environ["PATH"], **self.aws()}
+        command = [sys.executable, "-m", "chalicelib.admin", *words]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, input=told, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def aws(self) -> dict[str, str]:
         """What `<home>/aws.env` says: with it, the sandbox is reached as if it were AWS."""
@@ -150,11 +160,17 @@ Answer = tuple[int, Any]
 class Client:
     """Calls both dialects. One a thread: it keeps its connection."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, token: str) -> None:
         self.sandbox = sandbox
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.headers["Authorization"] = f"Bearer {sandbox.token}"
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def authorize(self, header: str | None) -> None:
+        """Send this Authorization header from now on, or none."""
+        self._session.headers.pop("Authorization", None)
+        if header is not None:
+            self._session.headers["Authorization"] = header
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
         """Status and JSON body of any request."""
@@ -262,8 +278,8 @@ def in_parallel(count: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(one, range(count)))
 
 
-def capacity(sandbox: Sandbox) -> tuple[int, dict[str, int]]:
-    """How many holds the table has, and what the ledger counts as used, read as an administrator would."""
+def _items(sandbox: Sandbox, partition: str) -> list[dict[str, Any]]:
+    """The items of one partition of the table, read as an administrator would."""
     import boto3
 
     told = sandbox.aws()
@@ -274,17 +290,23 @@ def capacity(sandbox: Sandbox) -> tuple[int, dict[str, int]]:
         aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
     )
+    found = table.query(
+        TableName=told["SPARKPLANE_TABLE"],
+        KeyConditionExpression="pk = :p",
+        ExpressionAttributeValues={":p": {"S": partition}},
+        ConsistentRead=True,
+    )
+    return list(found["Items"])
 
-    def items(partition: str) -> list[dict[str, Any]]:
-        values = {":p": {"S": partition}}
-        found = table.query(
-            TableName=told["SPARKPLANE_TABLE"],
-            KeyConditionExpression="pk = :p",
-            ExpressionAttributeValues=values,
-            ConsistentRead=True,
-        )
-        return list(found["Items"])
 
-    (ledger,) = items("#cluster#default")
+def capacity(sandbox: Sandbox) -> tuple[int, dict[str, int]]:
+    """How many holds the table has, and what the ledger counts as used."""
+    (ledger,) = _items(sandbox, "#cluster#default")
     used = {name: int(value["N"]) for name, value in ledger.items() if name.startswith("used/")}
-    return len(items("#holds#default")), used
+    return len(_items(sandbox, "#holds#default")), used
+
+
+def run_record(sandbox: Sandbox, run: int) -> Any:
+    """The table's record of a run: what no dialect shows."""
+    (item,) = [item for item in _items(sandbox, f"main#run#{run}") if item["sk"]["S"] == "run"]
+    return json.loads(item["doc"]["S"])

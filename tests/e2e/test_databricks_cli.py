@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,23 @@ class Cli:
     program: Path
     environment: dict[str, str]
 
-    def run(self, *words: str, code: int = 0) -> str:
-        """What a command prints; fails unless it exits with `code`."""
-        done = subprocess.run(
-            [self.program, *words], env=self.environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
-        )
-        assert done.returncode == code, (words, done.stdout, done.stderr)
+    def run(self, *words: str) -> str:
+        """What a command that succeeds prints."""
+        done = self._call(*words)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
+
+    def fails(self, *words: str) -> str:
+        """What a command that exits with 1 says, on either stream."""
+        done = self._call(*words)
+        assert done.returncode == 1, (words, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def _call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self.program), *words]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+        )
 
     def json(self, *words: str) -> Any:
         """What a command prints, as JSON."""
@@ -143,27 +153,21 @@ def test_a_run_is_cancelled(cli: Cli, program: Program) -> None:
 
 
 def test_errors_reach_the_person(cli: Cli) -> None:
-    assert "Run 1 does not exist." in cli.run("runs", "get", "--run-id", "1", code=1) + _stderr(cli, "runs", "get")
+    assert "Run 1 does not exist." in cli.fails("runs", "get", "--run-id", "1")
     cluster = {name: value for name, value in CLUSTER.items() if name != "num_workers"}
     body = {"new_cluster": cluster, **python("/x.py")}
-    told = cli.run("runs", "submit", "--json", json.dumps(body), code=1)
-    assert told == "" or "Missing required field: settings.cluster_spec.new_cluster.size" in told
+    told = cli.fails("runs", "submit", "--json", json.dumps(body))
+    assert "Missing required field: settings.cluster_spec.new_cluster.size" in told
 
 
-def _stderr(cli: Cli, *words: str) -> str:
-    done = subprocess.run(
-        [cli.program, *words, "--run-id", "1"], env=cli.environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    return done.stderr
+def test_a_wrong_token_is_told(cli: Cli) -> None:
+    stranger = replace(cli, environment={**cli.environment, "DATABRICKS_TOKEN": "dapi0123456789"})
+    assert "Your authentication information may be incorrect" in stranger.fails("jobs", "list")
 
 
 def test_waiting_for_a_run_that_fails_tells_why(cli: Cli, program: Program) -> None:
     if cli.version != "0.18.0":
         pytest.skip("this version cannot wait")
     body = {"new_cluster": CLUSTER, **python(program("exits.py", "import sys; sys.exit(3)"))}
-    done = subprocess.run(
-        [cli.program, "runs", "submit", "--wait", "--json", json.dumps(body)],
-        env=cli.environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "Run failed with state FAILED and state message The program exited with code 3." in done.stdout + done.stderr
+    told = cli.fails("runs", "submit", "--wait", "--json", json.dumps(body))
+    assert "Run failed with state FAILED and state message The program exited with code 3." in told

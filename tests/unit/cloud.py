@@ -8,7 +8,7 @@ leads to Check, Check and Finish are retried. Every commit is watched for what m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.aws.table import stream_facts
@@ -136,9 +136,9 @@ class Cloud(World):
         waited = {"waited": execution.patience} if execution.state == "Watch" else {}
         execution.state, execution.token = "Waiting", token
         execution.times_out_at = self.clock.now() + execution.patience * 1000
-        if not self._survives(lambda: executions.launch_worker(self.ports, {**event, "token": token, **waited})):
-            if execution.state == "Waiting":  # else the token was completed before the worker died
-                execution.state, execution.token = "Check", ""
+        done = self._survives(lambda: executions.launch_worker(self.ports, {**event, "token": token, **waited}))
+        if not done and execution.state == "Waiting":  # else the token was completed before the worker died
+            execution.state, execution.token = "Check", ""
 
     def _check(self, execution: Execution, event: dict[str, Any]) -> None:
         told = executions.check_worker(self.ports, event)
@@ -155,7 +155,8 @@ class Cloud(World):
     def tell(self, *, lose: bool = False) -> None:
         """The engine's oldest untold event reaches its worker, or is lost."""
         id = self.engine.heard_of.pop(0)
-        event = {"detail": {"id": id}}
+        cluster, _, job = id.partition("/")
+        event = {"detail": {"virtualClusterId": cluster, "id": job}}
         if not lose and not self._survives(lambda: executions.engine_event_worker(self.ports, event)):
             self.engine.heard_of.insert(0, id)
 
@@ -324,8 +325,3 @@ def _matches(pattern: Mapping[str, Any], change: Written) -> bool:
             if facts.get(attribute, None) not in choices and not (absent and attribute not in facts):
                 return False
     return True
-
-
-def with_version(record: Any, version: int) -> Any:
-    """A record as another reader may have seen it."""
-    return replace(record, version=version)

@@ -332,7 +332,7 @@ class FakeEngine(Fake):
         if same and self.remembers:
             return same[0]
         self.launches.append(launch)
-        id = f"driver-{len(self.drivers) + 1}"
+        id = f"cluster/driver-{len(self.drivers) + 1}"
         self.drivers[id] = EngineJob(id, name, "PENDING")
         return id
 

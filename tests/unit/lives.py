@@ -7,11 +7,12 @@ from typing import TypeVar
 
 from chalicelib.core.model import Job, Policy, Run
 from chalicelib.core.states import RunState
+from chalicelib.ports import Launch
 from chalicelib.services.jobs import create_job, delete_job
 from chalicelib.services.runs import cancel_run
 from chalicelib.services.submission import Request, run_job
 from tests.unit.cloud import HOUR_MS, Cloud, spec
-from tests.unit.fakes import Killed, Launch
+from tests.unit.fakes import Killed
 
 Scenario = Callable[[Cloud], list[RunState]]
 """Plays a life and returns the states in which its attempts must be found at the end."""

@@ -166,5 +166,5 @@ def test_a_program_on_the_web_has_a_largest_size(web: str, monkeypatch: pytest.M
 
 
 def test_a_host_that_does_not_answer_is_a_missing_program() -> None:
-    with pytest.raises(ProgramNotFound, match=r"https://127\.0\.0\.1/x\.py could not be fetched"):
+    with pytest.raises(ProgramNotFound, match=r"https://127\.0\.0\.1:9/x\.py could not be fetched"):
         find_program("https://127.0.0.1:9/x.py", ROOTS, nothing_fetched)

@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.core.model import Run
-from chalicelib.services.runs import cancel
 from chalicelib.core.states import Intent
+from chalicelib.services.runs import cancel
 from chalicelib.workers import execution as executions
 from tests.unit import lives
 from tests.unit.cloud import Cloud, spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +29,13 @@ def parse(schema: type[M], data: Any) -> M:
         message = f"{misfit.field}: expected {misfit.expected}, found {misfit.found.lower()}."
         raise Invalid(message, field=misfit.field) from None
 
+
+FIELDS: Mapping[str, str] = {
+    "program": "application_details.application",
+    "py_files": "application_details.py-files",
+    **{name: f"application_details.{name}" for name in ("conf", "jars", "files", "archives")},
+}
+"""What the parts of a spec are called on the wire."""
 
 _COUNT = "ae.spark.executor.count"
 
@@ -89,13 +96,20 @@ def application_state(run: Run) -> str:
     return APPLICATION_STATE[run.state]
 
 
-def core_states(words: str) -> list[RunState]:
-    """The core states that a `state` filter (`RUNNING,FINISHED`, in any case) asks for. Raises Invalid."""
+def asked_states(words: str) -> frozenset[str]:
+    """The words that a `state` filter (`RUNNING,FINISHED`, in any case) asks for. Raises Invalid."""
     known = {word for word in APPLICATION_STATE.values()} | {"WAITING", "OPS_TERMINATED"}
     asked = {word.strip().upper() for word in words.split(",") if word.strip()}
     if not asked or asked - known:
         raise Invalid(f"state: {words!r} is not a list of states. Known: {', '.join(sorted(known))}.", field="state")
-    return [state for state, word in APPLICATION_STATE.items() if word in asked]
+    return frozenset(asked)
+
+
+def core_states(asked: Collection[str]) -> list[RunState]:
+    """The core states that may be shown with one of these words."""
+    states = [state for state, word in APPLICATION_STATE.items() if word in asked]
+    late = "AUTO_TERMINATED" in asked and S.TERMINATING not in states
+    return [*states, S.TERMINATING] if late else states
 
 
 def long_time(ms: int) -> str:
@@ -140,8 +154,9 @@ def list_entry(run: Run, uuid: str) -> dict[str, Any]:
     }
 
 
-def detail_body(run: Run, uuid: str) -> dict[str, Any]:
-    """An application whole: what was submitted, what was added to it, and how it goes."""
+def detail_body(run: Run, uuid: str, *, exhausted: bool) -> dict[str, Any]:
+    """An application whole: what was submitted, what was added to it, and how it goes. `exhausted` says that the
+    quota has no room for it now."""
     foreign = run.spec.dialect != DIALECT
     details = _details_of(run.spec) if foreign else dict(run.spec.original["application_details"])
     defaults = {} if foreign else dict(run.spec.original["defaults"])
@@ -150,11 +165,12 @@ def detail_body(run: Run, uuid: str) -> dict[str, Any]:
         "runtime": {"spark_version": run.spec.spark_version},
     }
     code = return_code(run)
+    told = state_details(run, exhausted=exhausted)
     return {
         "application_details": details,
         **_shared(run, uuid),
         **({"return_code": code} if code is not None else {}),
-        **({"state_details": state_details(run)} if state_details(run) else {}),
+        **({"state_details": told} if told else {}),
         "deploy_mode": "stand-alone",
     }
 
@@ -184,8 +200,10 @@ QUOTA_SENTENCE = (
 """Seed 002's own sentence, to the letter."""
 
 
-def state_details(run: Run) -> list[dict[str, str]]:
-    """Why the application is where it is."""
+def state_details(run: Run, *, exhausted: bool) -> list[dict[str, str]]:
+    """Why the application is where it is. One that waits for a moment only is told nothing about quotas."""
+    if run.state is S.QUEUED and not exhausted:
+        return []
     if run.state is S.QUEUED:
         return [{"type": "info", "code": "instance_quota_exhausted", "message": QUOTA_SENTENCE}]
     if run.state is S.FAILED:

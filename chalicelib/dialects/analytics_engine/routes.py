@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from chalicelib.core.capacity import Ledger
+from chalicelib.core.capacity import Ledger, pool_key, shortage
 from chalicelib.core.errors import Gone, Invalid, NotFound, Unauthenticated
 from chalicelib.core.ids import UUID_PATTERN, from_uuid, named_id, to_uuid
 from chalicelib.core.model import Run, RunKind
+from chalicelib.core.states import RunState
 from chalicelib.dialects.analytics_engine import mapping
 from chalicelib.dialects.analytics_engine.errors import VOICE
 from chalicelib.dialects.analytics_engine.schemas import ApplicationRequest, Authorize
@@ -97,7 +98,7 @@ def create_application(ports: Ports, call: Call, request: Request) -> Answer:
     if body.volumes:
         raise Invalid("volumes are not supported by this service yet.", field="volumes")
     spec = mapping.application_spec(body.application_details, raw["application_details"], view.pool)
-    made = submission.submit(ports, call, spec, submission.Request(park_oversized=True))
+    made = submission.submit(ports, call, spec, submission.Request(park_oversized=True, fields=mapping.FIELDS))
     uuid = to_uuid(made.run, "run", call.workspace, ports.secret())
     return Answer(mapping.accepted_body(uuid), 202)
 
@@ -108,10 +109,16 @@ def list_applications(ports: Ports, call: Call, request: Request) -> Answer:
     query = dict(request.query)
     scope = (call.workspace, view.pool.name, RunKind.BATCH)
     listings = [runs_of_pool(*scope)]
+    asked: frozenset[str] = frozenset()
     if "state" in query:
-        listings = [runs_in_state(*scope, state) for state in mapping.core_states(query["state"])]
+        asked = mapping.asked_states(",".join(value for name, value in request.query if name == "state"))
+        listings = [runs_in_state(*scope, state) for state in mapping.core_states(asked)]
+
+    def keep(run: Run) -> bool:
+        return not asked or mapping.application_state(run) in asked
+
     limit = _limit(query.get("limit", ""))
-    page = runs.list_runs(ports, listings, limit=limit) if listings else runs.RunPage((), False)
+    page = runs.list_runs(ports, listings, limit=limit, keep=keep) if listings else runs.RunPage((), False)
     return Answer({"applications": [mapping.list_entry(run, _uuid(ports, run)) for run in page.runs]})
 
 
@@ -126,7 +133,14 @@ def _limit(text: str) -> int:
 def get_application(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /spark_applications/{application_id}."""
     run = _application(ports, call, request)
-    return Answer(mapping.detail_body(run, _uuid(ports, run)))
+    return Answer(mapping.detail_body(run, _uuid(ports, run), exhausted=_exhausted(ports, call, run)))
+
+
+def _exhausted(ports: Ports, call: Call, run: Run) -> bool:
+    """Whether the run waits because its pool, or the cluster, has no room for it now."""
+    ledger_key = key(Ledger, ports.settings.cluster)
+    ledger = access.read(ports, call, [ledger_key]).get(ledger_key) if run.state is RunState.QUEUED else None
+    return bool(ledger and shortage(ledger, pool_key(run.workspace, run.spec.pool), run.spec.size.amount()))
 
 
 def get_status(ports: Ports, call: Call, request: Request) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 from chalicelib.core.errors import Invalid, Malformed
 from chalicelib.core.model import NO_JOB, Files, Job, Policy, Program, ProgramKind, Run, RunSpec, Size, Trigger
 from chalicelib.core.spark import parse_submit, size_from_conf
-from chalicelib.core.states import Intent, RunState
+from chalicelib.core.states import INTENT_END, Intent, RunState
 from chalicelib.dialects.databricks_jobs.nodes import node
 from chalicelib.dialects.databricks_jobs.schemas import (
     MULTI_TASK,
@@ -114,6 +115,22 @@ def _the_task(settings: TaskSettings) -> str:
     if named[0] in TASKS_WITHOUT_ENGINE:
         raise Invalid(f"{named[0]} is not supported by this service yet.", field=named[0])
     return named[0]
+
+
+_PARTS = ("program", "conf", "jars", "py_files", "files", "archives")
+_CLUSTERED = {"conf": "new_cluster.spark_conf", "jars": "libraries", "py_files": "libraries"}
+_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "spark_python_task": {**_CLUSTERED, "program": "spark_python_task.python_file"},
+    "spark_jar_task": {**_CLUSTERED, "program": "spark_jar_task.jar_uri"},
+    "spark_submit_task": dict.fromkeys(_PARTS, "spark_submit_task.parameters"),
+}
+RUN_NOW_FIELDS: Mapping[str, str] = dict.fromkeys(_PARTS, "spark_submit_params")
+"""Of run-now's parameters only spark-submit's name files and settings; a job's own were checked when it was made."""
+
+
+def field_names(spec: RunSpec) -> Mapping[str, str]:
+    """What the parts of a spec that was made here are called on the wire."""
+    return _FIELDS[next(iter(spec.original["task"]))]
 
 
 def _cluster(settings: TaskSettings) -> NewCluster:
@@ -220,8 +237,6 @@ MAX_PARAMETERS = 10_000
 
 
 def _parameters(parameters: tuple[str, ...], field: str, *, ascii_only: bool = True) -> tuple[str, ...]:
-    import json
-
     if ascii_only and not all(p.isascii() for p in parameters):
         raise Invalid(f"{field}: parameters accept only Latin characters (ASCII character set).", field=field)
     if len(json.dumps({field.rpartition(".")[2]: parameters}).encode()) > MAX_PARAMETERS:
@@ -362,7 +377,7 @@ RESULT: Mapping[RunState, str | None] = {
     S.TIMED_OUT: "TIMEDOUT",
     S.INTERNAL_ERROR: "FAILED",
 }
-"""Seed 004, "RunResultState". An internal error shows its result only if the task had started."""
+"""Seed 004, "RunResultState". A run that is being ended has the result that its end will have (`_result`)."""
 
 _WAITING = {
     S.QUEUED: "Waiting for capacity",
@@ -373,11 +388,16 @@ _WAITING = {
 }
 
 
+def _result(run: Run) -> str | None:
+    """The result state: while a run is being ended, and after an internal error, only if the task had started."""
+    if run.state in {S.TERMINATING, S.INTERNAL_ERROR} and not run.started_at:
+        return None
+    return RESULT[INTENT_END.get(run.intent, run.state) if run.state is S.TERMINATING else run.state]
+
+
 def state_body(run: Run) -> dict[str, Any]:
     """A RunState on the wire."""
-    result = RESULT[run.state]
-    if run.state is S.INTERNAL_ERROR and not run.started_at:
-        result = None
+    result = _result(run)
     return {
         "life_cycle_state": LIFE_CYCLE[run.state],
         **({"result_state": result} if result else {}),
@@ -448,6 +468,15 @@ def output_body(run: Run, api_url: str, logs: str, most: int) -> dict[str, Any]:
         "metadata": run_body(run, api_url),
         **({"error": run.message} if run.ended and run.state is not S.SUCCEEDED and run.message else {}),
         **({"error_trace": trace} if trace else {}),
-        "logs": logs[:most],
-        "logs_truncated": len(logs) > most,
+        "logs": (cut := _first(logs, most)),
+        "logs_truncated": len(cut) < len(logs),
     }
+
+
+def _first(text: str, most: int) -> str:
+    """The start of a text that is at most so many bytes, and not much more in the function's result, where it is JSON
+    within JSON: the size that Lambda limits."""
+    cut = text.encode()[:most].decode(errors="ignore")
+    while (size := len(json.dumps(json.dumps(cut, ensure_ascii=False)))) > most + most // 10:
+        cut = cut[: len(cut) * most // size]
+    return cut

@@ -90,6 +90,7 @@ def create(ports: Ports, call: Call, request: Request) -> Answer:
         spec,
         max_concurrent_runs=settings.max_concurrent_runs,
         settings=mapping.known_settings(settings, raw),
+        fields=mapping.field_names(spec),
     )
     return Answer({"job_id": job.id})
 
@@ -118,7 +119,7 @@ def run_now(ports: Ports, call: Call, request: Request) -> Answer:
         ports,
         call,
         now.job_id,
-        submission.Request(idempotency=now.idempotency_token),
+        submission.Request(idempotency=now.idempotency_token, fields=mapping.RUN_NOW_FIELDS),
         lambda job: mapping.overridden(job, now, locate),
     )
     number = made.number_in_job or runs.get_run(ports, call, made.run).number_in_job
@@ -131,7 +132,8 @@ def submit(ports: Ports, call: Call, request: Request) -> Answer:
     mapping.refuse_multi_task(raw)
     body = parse(RunsSubmit, raw)
     spec = mapping.submit_spec(body, raw, _locate(ports, call.workspace))
-    made = submission.submit(ports, call, spec, submission.Request(idempotency=body.idempotency_token))
+    asked = submission.Request(idempotency=body.idempotency_token, fields=mapping.field_names(spec))
+    made = submission.submit(ports, call, spec, asked)
     return Answer({"run_id": made.run})
 
 

@@ -18,6 +18,8 @@ def render(error: SparkplaneError, request: Request) -> Answer:
     """An error as plain JSON."""
     status = next((_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS), 500)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if isinstance(error, WrongMethod):
+        headers["Allow"] = ", ".join(error.allowed)
     return Answer({"message": error.message}, status, headers)
 
 

@@ -117,6 +117,7 @@ class Job:
         """Stages the files and hands the driver to its shim."""
         around = self._around
         work = self._folder / "work"
+        launch.check_language(submission, around.spark, around.environment)
         staged = Stager(around.s3, around.spark.image, self._folder / "staged", work).stage(submission)
         prepared = launch.prepare(staged, around.spark, around.settings.machine, self._folder, around.environment)
         # A cancel may have come in the meantime; the record's state decides, and it allows no way back.

@@ -94,8 +94,6 @@ def prepare(
     submission: Submission, spark: SparkHome, machine: Machine, folder: Path, environment: Mapping[str, str]
 ) -> Launch:
     """Writes what the driver needs into the job's `folder` and returns how to start it; raises BadSubmission."""
-    if submission.entry_point.lower().endswith(".r"):
-        _check_r(spark, environment)
     conf = dict(submission.conf)
     for name in ("tmp", "local", "eventlog"):
         (folder / name).mkdir(exist_ok=True)
@@ -119,7 +117,11 @@ def prepare(
     return Launch(argv, _environment(submission, spark, folder, environment))
 
 
-def _check_r(spark: SparkHome, environment: Mapping[str, str]) -> None:
+def check_language(submission: Submission, spark: SparkHome, environment: Mapping[str, str]) -> None:
+    """Raises BadSubmission for a program in a language that this Spark lacks: before its files are looked for, since
+    the examples of such a language are missing for the same reason."""
+    if not submission.entry_point.lower().endswith(".r"):
+        return
     if not (spark.path / "R" / "lib" / "SparkR").is_dir():
         raise BadSubmission("R programs need SparkR, which the pyspark package of the sandbox does not contain.")
     if shutil.which("Rscript", path=environment.get("PATH", os.environ.get("PATH"))) is None:

@@ -1,0 +1,103 @@
+"""Records of every type, with all that they can hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from chalicelib.core.capacity import Amount, Ledger, PoolAccount
+from chalicelib.core.model import (
+    Deployment,
+    Event,
+    FeedHead,
+    FeedMark,
+    Files,
+    Hold,
+    Idempotency,
+    Job,
+    JobActivity,
+    Policy,
+    Pool,
+    Program,
+    ProgramKind,
+    QueueRow,
+    Role,
+    Run,
+    RunKind,
+    RunSpec,
+    Size,
+    Token,
+    Trigger,
+    User,
+)
+from chalicelib.core.states import Intent, RunState
+from chalicelib.ports import Record
+
+SPEC = RunSpec(
+    name='näme with "quotes" and ☃',
+    program=Program(ProgramKind.JAR, "s3://b/a.jar", "com.example.Main", ("a", "", "--x=1")),
+    kind=RunKind.SESSION,
+    pool="etl",
+    files=Files(jars=("s3://b/x.jar",), packages=("org:a:1",)),
+    conf={"spark.a.b": "c"},
+    environment={"A": "1"},
+    size=Size(2, 2048, 3, 9, 4, 4096),
+    spark_version="3.5",
+    policy=Policy(1000, -1, 5, True),
+    dialect="ilum",
+    original={"nested": [{"a": None, "b": 1.5}], "empty": {}},
+)
+RUN = Run(
+    workspace="main",
+    id=42,
+    spec=SPEC,
+    created_by="alice",
+    created_at=1_780_000_000_000,
+    job=7,
+    number_in_job=3,
+    first_attempt=41,
+    attempt=1,
+    trigger=Trigger.RETRY,
+    not_before=1_780_000_060_000,
+    idempotency="once",
+    state=RunState.TERMINATING,
+    intent=Intent.TIME_OUT,
+    task_token="token",
+    report={"exit_code": 1, "error": {"type": "ValueError"}},
+)
+AMOUNT = Amount(1000, 2048, 0, 1)
+RECORDS: list[Record] = [
+    RUN,
+    Job("main", 7, SPEC, "alice", 1_780_000_000_000, 5, {"name": "job", "n": 1}),
+    JobActivity("main", 7, 3, frozenset({41, 42})),
+    Pool("main", "etl", 1, "3.5", {"a": "b"}, {"analytics_engine": {"x": 1}}, 2),
+    Ledger(
+        "default", AMOUNT, {"main/etl": PoolAccount(AMOUNT, Amount(1), 5, Amount(3, 4, 5, 6)), "b/c d": PoolAccount()}
+    ),
+    QueueRow("default", "main", "etl", 42, 1_780_000_000_000, AMOUNT),
+    Hold("default", "main", 42, "etl", AMOUNT),
+    Idempotency("main", "a#b/c", 42, True, 1_780_000_000_000),
+    Token("main", "digest", "alice", Role.ADMIN, 1, 1_780_000_000_000, "laptop"),
+    User("main", "alice", Role.USER, 1, "scrypt$…"),
+    Deployment("00ff"),
+    Event("main", 9, 42, 3, 7, "etl", RunState.FAILED, 5, "EXIT_CODE", "no", 1_780_000_000_000),
+    FeedHead("main", 9, {"FAILED": 2}),
+    FeedMark("main", 42, 3, 1_780_000_000_000),
+]
+
+
+def run(number: int, **changes: Any) -> Run:
+    """A run of a listing's test."""
+    state = changes.pop("state", RunState.QUEUED)
+    spec = replace(SPEC, kind=changes.pop("kind", RunKind.BATCH), pool=changes.pop("pool", "etl"))
+    return Run("main", number, spec, "alice", number, state=state, job=changes.pop("job", 7), **changes)
+
+
+def event(number: int) -> Event:
+    """An event of the feed."""
+    return Event("main", number, 1, number, 7, "etl", RunState.QUEUED, number)
+
+
+def written(record: Any) -> Any:
+    """The record as it is after its first write."""
+    return replace(record, version=1)

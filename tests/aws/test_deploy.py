@@ -1,0 +1,189 @@
+"""The package deploys, and works: CloudFormation makes everything in an emulated AWS, and the API answers there."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from chalicelib import wiring
+from chalicelib.aws import clients
+from chalicelib.core.model import Role
+from chalicelib.dialects.http import METHODS
+from chalicelib.services import access, pools
+from infra.package import TEMPLATE, ZIP
+from tests.aws import ministack
+
+REGION, STACK, UPLOADS = "us-east-1", "sparkplane", "uploads"
+PARAMETERS = {"VirtualClusterId": "abcdefghijklmnopqrstuvwxy", "OidcProvider": "oidc.eks.us-east-1.amazonaws.com/id/A1"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T | None], what: str, seconds: float = 30) -> T:
+    """What `look` finds, within a bounded time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.1)
+    pytest.fail(f"{what} did not happen within {seconds} s")
+
+
+@dataclass
+class Deployment:
+    """The stack, in ministack."""
+
+    url: str
+    resources: dict[str, str]
+    types: dict[str, str]
+    token: str = ""
+
+    def client(self, service: str) -> Any:
+        """A client of the emulated AWS."""
+        return boto3.client(
+            service, endpoint_url=self.url, region_name=REGION, config=Config(retries={"max_attempts": 0})
+        )
+
+    def request(self, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, Any]:
+        """Send a request to the deployed API, over HTTP."""
+        url = f"{self.url}/restapis/{self.resources['RestAPI']}/api/_user_request_{path}"
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(url, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.loads(refused.read() or b"null")
+
+
+def _deploy(package: Path, url: str) -> Deployment:
+    """What `aws cloudformation package` and `deploy` do."""
+
+    def client(service: str) -> Any:
+        return boto3.client(service, endpoint_url=url, region_name=REGION)
+
+    client("s3").create_bucket(Bucket=UPLOADS)
+    client("s3").upload_file(str(package / ZIP), UPLOADS, ZIP)
+    template = json.loads((package / TEMPLATE).read_text().replace(f'"./{ZIP}"', json.dumps(f"s3://{UPLOADS}/{ZIP}")))
+    _spell_out_methods(template)
+    client("s3").put_object(Bucket=UPLOADS, Key=TEMPLATE, Body=json.dumps(template).encode())
+    cloudformation = client("cloudformation")
+    cloudformation.create_stack(
+        StackName=STACK,
+        TemplateURL=f"{url}/{UPLOADS}/{TEMPLATE}",
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in PARAMETERS.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+
+    def ended() -> str | None:
+        status = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"]
+        return None if status.endswith("IN_PROGRESS") else str(status)
+
+    status = eventually(ended, "the end of the deployment", 60)
+    events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
+    failed = [
+        (e["LogicalResourceId"], e.get("ResourceStatusReason")) for e in events if "FAILED" in e["ResourceStatus"]
+    ]
+    assert status == "CREATE_COMPLETE", failed
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
+    summaries = [one for page in pages for one in page["StackResourceSummaries"]]
+    return Deployment(
+        url,
+        {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in summaries},
+        {one["LogicalResourceId"]: one["ResourceType"] for one in summaries},
+    )
+
+
+def _spell_out_methods(template: dict[str, Any]) -> None:
+    """ministack 1.5.33 imports no `x-amazon-apigateway-any-method` (API Gateway does): name the methods instead."""
+    paths = template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
+    for path, methods in paths.items():
+        paths[path] = {method.lower(): methods["x-amazon-apigateway-any-method"] for method in METHODS}
+
+
+@pytest.fixture(scope="module")
+def deployment(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The stack, deployed, with an administrator and a default pool."""
+    with pytest.MonkeyPatch.context() as patch, ministack.running(tmp_path_factory.mktemp("ministack")) as url:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        made = _deploy(package, url)
+        told = made.client("lambda").get_function_configuration(FunctionName=f"{STACK}-api")
+        for name, value in {**told["Environment"]["Variables"], "AWS_ENDPOINT_URL": url}.items():
+            patch.setenv(name, value)
+        wiring.ports.cache_clear()
+        clients.client.cache_clear()
+        pools.ensure_pool(wiring.ports(), "main", "default")
+        access.create_user(wiring.ports(), "main", "admin", Role.ADMIN)
+        made.token = access.create_token(wiring.ports(), "main", "admin")
+        yield made
+        wiring.ports.cache_clear()
+        clients.client.cache_clear()
+
+
+def test_the_stack_has_everything_that_the_template_names(deployment: Deployment, template: dict[str, Any]) -> None:
+    conditional = {name for name, resource in template["Resources"].items() if "Condition" in resource}
+    assert set(template["Resources"]) - conditional - set(deployment.resources) == set()
+    assert conditional & set(deployment.resources) == set()
+
+
+def test_the_api_says_that_it_is_well(deployment: Deployment) -> None:
+    assert deployment.request("GET", "/health") == (200, {"status": "ok"})
+
+
+def test_the_api_refuses_strangers_in_each_dialects_words(deployment: Deployment) -> None:
+    status, body = deployment.request("GET", "/api/2.0/jobs/list", token="spk_main_nobody")
+    assert (status, body["error_code"]) == (401, "UNAUTHENTICATED")
+    status, body = deployment.request("GET", "/v4/analytics_engines/abc/spark_applications")
+    assert (status, body["errors"][0]["code"]) == (401, "unauthorized")
+
+
+def test_a_job_that_was_created_is_listed(deployment: Deployment) -> None:
+    settings = {**_program("nightly"), "name": "nightly"}
+    status, made = deployment.request("POST", "/api/2.0/jobs/create", settings, deployment.token)
+    assert status == 200, made
+    status, listed = deployment.request("GET", "/api/2.0/jobs/list", token=deployment.token)
+    assert (status, [job["job_id"] for job in listed["jobs"]]) == (200, [made["job_id"]])
+
+
+def _program(name: str) -> dict[str, Any]:
+    cluster = {"spark_version": "15.4.x-scala2.12", "node_type_id": "i3.xlarge", "num_workers": 1}
+    return {"new_cluster": cluster, "spark_python_task": {"python_file": "s3://bucket/main.py"}}
+
+
+def test_a_submitted_run_is_granted_and_started_through_the_stream(deployment: Deployment) -> None:
+    body = {**_program("once"), "run_name": "once"}
+    status, made = deployment.request("POST", "/api/2.0/jobs/runs/submit", body, deployment.token)
+    assert status == 200, made
+    run = made["run_id"]
+    states = deployment.client("stepfunctions")
+    machine = deployment.resources["RunMachine"]
+
+    def executed() -> str | None:
+        found = states.list_executions(stateMachineArn=machine)["executions"]
+        return next((e["executionArn"] for e in found if e["name"] == f"main.{run}.1"), None)
+
+    execution = eventually(executed, "the run's execution")
+    history = eventually(lambda: _entered(states, execution, "Launch"), "the state Launch")
+    assert history
+    status, seen = deployment.request("GET", f"/api/2.0/jobs/runs/get?run_id={run}", token=deployment.token)
+    assert status == 200
+    assert seen["state"]["life_cycle_state"] == "PENDING"
+
+
+def _entered(states: Any, execution: str, state: str) -> bool:
+    events = states.get_execution_history(executionArn=execution)["events"]
+    return any(e.get("stateEnteredEventDetails", {}).get("name") == state for e in events)

@@ -1,0 +1,179 @@
+"""The capacity plan: who is granted, in which order, and never more than there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.core.capacity import EVERYTHING, NOTHING, Amount, Ledger, PoolAccount, plan, shortage
+
+
+@dataclass(frozen=True)
+class Row:
+    run: int
+    ready_at: int
+    amount: Amount
+
+
+def cores(count: int) -> Amount:
+    return Amount(cores=count, runs=1)
+
+
+def upto(count: int) -> Amount:
+    return replace(EVERYTHING, cores=count)
+
+
+def granted(ledger: Ledger, queues: Mapping[str, Sequence[Row]], most: int = 100) -> list[int]:
+    return [row.run for row in plan(ledger, queues, most)[0]]
+
+
+amounts = st.builds(Amount, st.integers(0, 9), st.integers(0, 9), st.integers(0, 2), st.just(1))
+limits = st.builds(Amount, *(st.integers(0, 25) for _ in range(4))) | st.just(EVERYTHING)
+minimums = st.builds(Amount, *(st.integers(0, 12) for _ in range(4))) | st.just(NOTHING)
+POOLS = ("main/a", "main/b", "main/c")
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[Ledger, dict[str, list[Row]]]:
+    pools = {
+        name: PoolAccount(draw(limits), draw(minimums), draw(st.integers(0, 2)), draw(st.just(NOTHING) | amounts))
+        for name in POOLS
+    }
+    count = 0
+    queues: dict[str, list[Row]] = {}
+    for name in (*POOLS, "main/unknown"):
+        queue = []
+        for ready_at in sorted(draw(st.lists(st.integers(0, 20), max_size=6))):
+            count += 1
+            queue.append(Row(count, ready_at, draw(amounts)))
+        queues[name] = queue
+    return Ledger("c", draw(limits), pools), queues
+
+
+@given(situations(), st.integers(0, 8))
+@settings(max_examples=300)
+def test_no_grant_takes_a_pool_above_its_maximum_or_the_cluster_above_its_total(
+    situation: tuple[Ledger, dict[str, list[Row]]], most: int
+) -> None:
+    ledger, queues = situation
+    grants, after = plan(ledger, queues, most)
+    assert len(grants) <= most
+    for name, account in after.pools.items():
+        rows = [row for row in grants if row in queues[name]]
+        assert account.used == sum((row.amount for row in rows), ledger.pools[name].used)
+        if rows:
+            assert account.used.fits(account.maximum)
+    if grants:
+        assert after.used().fits(after.total)
+
+
+@given(situations())
+def test_within_a_pool_nobody_overtakes_but_the_runs_that_no_capacity_could_hold(
+    situation: tuple[Ledger, dict[str, list[Row]]],
+) -> None:
+    ledger, queues = situation
+    rows, _ = plan(ledger, queues, 100)
+    for name in POOLS:
+        possible = [row for row in queues[name] if row.amount.fits(ledger.ceiling(name))]
+        mine = [row for row in rows if row in queues[name]]
+        assert mine == possible[: len(mine)]
+
+
+@given(situations())
+@settings(max_examples=300)
+def test_an_idle_cluster_never_lets_everybody_wait(situation: tuple[Ledger, dict[str, list[Row]]]) -> None:
+    ledger, queues = situation
+    idle = replace(ledger, pools={name: replace(a, used=NOTHING) for name, a in ledger.pools.items()})
+    somebody = any(row.amount.fits(idle.ceiling(name)) for name in POOLS for row in queues[name])
+    assert bool(granted(idle, queues)) is somebody
+
+
+@given(situations())
+def test_a_plan_that_was_carried_out_leaves_nothing_more_to_grant(
+    situation: tuple[Ledger, dict[str, list[Row]]],
+) -> None:
+    ledger, queues = situation
+    rows, after = plan(ledger, queues, 100)
+    left = {name: [row for row in queue if row not in rows] for name, queue in queues.items()}
+    assert granted(after, left) == []
+
+
+def test_a_pool_below_its_minimum_goes_before_one_of_higher_priority() -> None:
+    ledger = Ledger("c", upto(4), {
+        "m/urgent": PoolAccount(priority=9),
+        "m/owed": PoolAccount(minimum=Amount(2, 0, 0, 2)),
+    })  # fmt: skip
+    queues = {
+        "m/urgent": [Row(n, 0, cores(1)) for n in range(1, 5)],
+        "m/owed": [Row(n, 50, cores(1)) for n in range(11, 15)],
+    }
+    assert granted(ledger, queues) == [11, 12, 1, 2]
+
+
+def test_beyond_the_minimums_priority_goes_before_age_and_age_decides_the_rest() -> None:
+    ledger = Ledger("c", upto(4), {
+        "m/low": PoolAccount(), "m/high": PoolAccount(priority=1), "m/other": PoolAccount(),
+    })  # fmt: skip
+    queues = {
+        "m/low": [Row(1, 10, cores(1)), Row(2, 40, cores(1))],
+        "m/high": [Row(3, 90, cores(1))],
+        "m/other": [Row(4, 20, cores(1)), Row(5, 30, cores(1))],
+    }
+    assert granted(ledger, queues) == [3, 1, 4, 5]
+
+
+def test_surplus_leaves_room_for_the_minimum_of_a_pool_that_has_somebody_waiting() -> None:
+    owed = PoolAccount(minimum=Amount(3, 0, 0, 3))
+    ledger = Ledger("c", upto(4), {"m/owed": replace(owed, used=cores(2)), "m/big": PoolAccount(priority=9)})
+    blocked = {"m/owed": [Row(1, 5, cores(1))], "m/big": [Row(2, 0, cores(2))]}
+    assert granted(ledger, blocked) == [1]
+    assert granted(ledger, {"m/owed": [], "m/big": [Row(2, 0, cores(2))]}) == [2]
+
+
+def test_two_pools_whose_runs_are_larger_than_their_minimums_do_not_wait_for_each_other() -> None:
+    half = PoolAccount(minimum=Amount(5, 0, 0, 1))
+    ledger = Ledger("c", upto(10), {"m/a": half, "m/b": half})
+    assert granted(ledger, {"m/a": [Row(1, 0, cores(7))], "m/b": [Row(2, 1, cores(7))]}) == [1]
+
+
+def test_a_big_run_is_not_starved_by_the_small_ones_behind_it() -> None:
+    ledger = Ledger("c", EVERYTHING, {"m/a": PoolAccount(maximum=upto(10), used=cores(4))})
+    queue = [Row(1, 0, cores(8)), *(Row(n, n, cores(1)) for n in range(2, 30))]
+    assert granted(ledger, {"m/a": queue}) == []
+    freed = ledger.hold("m/a", NOTHING - cores(4))
+    assert granted(freed, {"m/a": queue})[0] == 1
+
+
+def test_a_run_that_its_pool_could_never_hold_is_passed_over() -> None:
+    ledger = Ledger("c", EVERYTHING, {"m/a": PoolAccount(maximum=upto(10))})
+    assert granted(ledger, {"m/a": [Row(1, 0, cores(11)), Row(2, 1, cores(10))]}) == [2]
+    small_cluster = replace(ledger, total=upto(5))
+    assert granted(small_cluster, {"m/a": [Row(1, 0, cores(6)), Row(2, 1, cores(5))]}) == [2]
+
+
+def test_a_limit_below_what_is_held_grants_nothing_and_takes_nothing_away() -> None:
+    ledger = Ledger("c", EVERYTHING, {"m/a": PoolAccount(maximum=upto(2), used=cores(5))})
+    rows, after = plan(ledger, {"m/a": [Row(1, 0, cores(1))]}, 10)
+    assert rows == [] and after == ledger
+
+
+def test_a_pool_that_the_ledger_does_not_know_gets_nothing() -> None:
+    assert granted(Ledger("c"), {"m/a": [Row(1, 0, cores(1))]}) == []
+
+
+def test_a_shortage_is_told_in_numbers() -> None:
+    ledger = Ledger("c", upto(8000), {"m/a": PoolAccount(maximum=upto(4000), used=cores(3000)), "m/b": PoolAccount()})
+    assert shortage(ledger, "m/a", cores(2000)) == "Waiting for capacity: needs 2 cores, the pool has 1 cores free."
+    assert "the cluster has 5 cores free" in shortage(ledger, "m/b", cores(6000))
+    assert shortage(ledger, "m/a", cores(1000)) == ""
+    assert shortage(ledger, "m/none", cores(1)) != ""
+
+
+@given(amounts, amounts)
+def test_what_is_held_and_released_is_as_if_it_had_never_been(one: Amount, other: Amount) -> None:
+    ledger = Ledger("c", EVERYTHING, {"m/a": PoolAccount(used=one)})
+    assert ledger.hold("m/a", other).hold("m/a", NOTHING - other) == ledger
+    assert one + other - other == one

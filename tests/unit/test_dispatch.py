@@ -1,0 +1,123 @@
+"""Granting: whoever rings, however often, what can be granted is granted once."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.core.errors import Conflict
+from chalicelib.core.model import QueueRow, Run
+from chalicelib.core.states import RunState
+from chalicelib.ports import key
+from chalicelib.services.dispatch import GRANTS_AT_ONCE, HEADS, dispatch
+from chalicelib.services.pools import ensure_pool
+from chalicelib.services.runs import cancel_run
+from tests.unit.cloud import CLUSTER, Cloud, runs, spec
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud()
+
+
+def test_a_ring_for_nothing_reads_and_writes_nothing(cloud: Cloud) -> None:
+    before = cloud.store.snapshot()
+    cloud.store.counts.clear()
+    assert dispatch(cloud.ports, CLUSTER) == []
+    assert dispatch(cloud.ports, "no such cluster") == []
+    assert cloud.store.counts == {"fetch": 2, "page": 1}
+    assert cloud.store.snapshot() == before
+
+
+def test_more_than_a_transaction_holds_are_granted_in_several(cloud: Cloud) -> None:
+    ids = {cloud.submit() for _ in range(2 * HEADS + GRANTS_AT_ONCE)}
+    assert {run.id for run in dispatch(cloud.ports, CLUSTER)} == ids
+    assert {cloud.state(id) for id in ids} == {RunState.GRANTED}
+    cloud.check_capacity()
+    cloud.check_records()
+
+
+def test_a_second_ring_grants_nothing_more(cloud: Cloud) -> None:
+    cloud.submit()
+    assert len(dispatch(cloud.ports, CLUSTER)) == 1
+    assert dispatch(cloud.ports, CLUSTER) == []
+
+
+def test_two_rings_at_once_grant_each_run_once(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(3))
+    for _ in range(6):
+        cloud.submit()
+    both: list[Run] = []
+
+    def the_other(_: object) -> None:
+        cloud.store.before_commit = None
+        both.extend(dispatch(cloud.ports, CLUSTER))
+
+    cloud.store.before_commit = the_other
+    both += dispatch(cloud.ports, CLUSTER)
+    assert len({run.id for run in both}) == len(both) == 3
+    cloud.check_capacity()
+
+
+def test_a_run_that_is_cancelled_while_its_grant_is_written_is_not_granted(cloud: Cloud) -> None:
+    first, second = cloud.submit(), cloud.submit()
+
+    def meanwhile(_: object) -> None:
+        cloud.store.before_commit = None
+        cancel_run(cloud.ports, cloud.caller, first)
+
+    cloud.store.before_commit = meanwhile
+    dispatch(cloud.ports, CLUSTER)
+    assert (cloud.state(first), cloud.state(second)) == (RunState.CANCELED, RunState.GRANTED)
+    cloud.check_capacity()
+    cloud.check_records()
+
+
+def test_a_row_that_was_left_behind_goes_and_nothing_is_held_for_it(cloud: Cloud) -> None:
+    gone, stays = cloud.submit(), cloud.submit()
+    del cloud.store.records[key(Run, "main", gone)]
+    assert [run.id for run in dispatch(cloud.ports, CLUSTER)] == [stays]
+    assert not cloud.store.all(QueueRow)
+    cloud.check_capacity()
+
+
+def test_a_ledger_that_never_stands_still_is_a_conflict_and_the_ring_comes_again(cloud: Cloud) -> None:
+    id = cloud.submit()
+    limits = iter(range(5, 500))
+    cloud.store.before_commit = lambda changes: _unless_nested(cloud, next(limits))
+    with pytest.raises(Conflict):
+        dispatch(cloud.ports, CLUSTER)
+    cloud.store.before_commit = None
+    cloud.play()
+    assert cloud.state(id) is RunState.LAUNCHING
+
+
+def _unless_nested(cloud: Cloud, limit: int) -> None:
+    interfere, cloud.store.before_commit = cloud.store.before_commit, None
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(limit))
+    cloud.store.before_commit = interfere
+
+
+def test_capacity_that_a_run_gives_back_goes_to_the_next_at_once(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(1))
+    first, second = cloud.running(), cloud.submit()
+    cloud.play()
+    assert cloud.state(second) is RunState.QUEUED
+    cloud.engine.become(cloud.driver(first), "COMPLETED")
+    cloud.play()
+    assert cloud.state(second) is RunState.LAUNCHING
+
+
+def test_an_urgent_pool_goes_first_when_capacity_is_short(cloud: Cloud) -> None:
+    from chalicelib.services.pools import limit_cluster
+
+    ensure_pool(cloud.ports, "main", "urgent", priority=5)
+    limit_cluster(cloud.ports, "main", runs(1))
+    holder = cloud.running()
+    patient = cloud.submit()
+    cloud.clock.advance(1000)
+    urgent = cloud.submit(spec(pool="urgent"))
+    cloud.engine.become(cloud.driver(holder), "COMPLETED")
+    cloud.play()
+    assert (cloud.state(urgent), cloud.state(patient)) == (RunState.LAUNCHING, RunState.QUEUED)
+    cloud.settle()
+    cloud.check_over()

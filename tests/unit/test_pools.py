@@ -1,0 +1,115 @@
+"""Pools: named capacity, and the cluster's total."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.core.capacity import EVERYTHING, Amount
+from chalicelib.core.errors import NotFound
+from chalicelib.core.model import Pool
+from chalicelib.core.states import RunState
+from chalicelib.services.access import Call
+from chalicelib.services.pools import ensure_pool, get_pool, limit_cluster
+from tests.unit.cloud import Cloud, runs, spec
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud()
+
+
+def test_a_pool_is_made_with_its_account_and_changed_only_where_told(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "etl", maximum=runs(3), priority=2, defaults={"facets": {"x": 1}})
+    ensure_pool(cloud.ports, "main", "etl", minimum=runs(1), defaults={"spark_version": "3.4"})
+    view = get_pool(cloud.ports, cloud.caller, "etl")
+    assert (view.account.maximum, view.account.minimum, view.account.priority) == (runs(3), runs(1), 2)
+    assert (view.pool.spark_version, view.pool.facets) == ("3.4", {"x": 1})
+
+
+def test_what_is_so_already_is_not_written(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "etl", maximum=runs(3))
+    limit_cluster(cloud.ports, "main", runs(9))
+    before = cloud.store.snapshot()
+    ensure_pool(cloud.ports, "main", "etl", maximum=runs(3))
+    limit_cluster(cloud.ports, "main", runs(9))
+    assert cloud.store.snapshot() == before
+
+
+def test_a_pool_of_another_workspace_is_not_found(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "etl")
+    stranger = Call(replace(cloud.caller.principal, workspace="team"))
+    with pytest.raises(NotFound):
+        get_pool(cloud.ports, stranger, "etl")
+    with pytest.raises(NotFound):
+        get_pool(cloud.ports, cloud.caller, "none")
+
+
+def test_a_higher_limit_starts_what_waits_and_a_lower_one_stops_nothing(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(1))
+    first, second = cloud.submit(), cloud.submit()
+    cloud.play()
+    assert sorted([cloud.state(first), cloud.state(second)]) == [RunState.LAUNCHING, RunState.QUEUED]
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(2))
+    cloud.play()
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(0))
+    cloud.play()
+    assert [cloud.state(first), cloud.state(second)] == [RunState.LAUNCHING] * 2
+    cloud.check_capacity()
+
+
+def test_a_pool_may_be_closed_and_opened_again(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(0))
+    id = cloud.submit(park_oversized=True)
+    cloud.play()
+    assert cloud.state(id) is RunState.QUEUED
+    ensure_pool(cloud.ports, "main", "default", maximum=EVERYTHING)
+    cloud.settle()
+    assert cloud.state(id) is RunState.SUCCEEDED
+
+
+def test_the_clusters_total_bounds_all_pools_and_raising_it_rings(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "other")
+    limit_cluster(cloud.ports, "main", runs(2))
+    ids = [cloud.submit(spec(pool=pool)) for pool in ("default", "other", "default", "other")]
+    cloud.play()
+    assert sum(cloud.state(id) is RunState.LAUNCHING for id in ids) == 2
+    limit_cluster(cloud.ports, "main", EVERYTHING)
+    cloud.play()
+    assert {cloud.state(id) for id in ids} == {RunState.LAUNCHING}
+
+
+def test_limits_changed_while_others_grant_keep_what_is_held(cloud: Cloud) -> None:
+    cloud.submit()
+
+    def meanwhile(_: object) -> None:
+        cloud.store.before_commit = None
+        cloud.deliver("dispatch")
+
+    cloud.store.before_commit = meanwhile
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(7))
+    assert cloud.ledger.pools["main/default"].maximum == runs(7)
+    cloud.check_capacity()
+
+
+def test_a_grant_computed_before_a_limit_was_lowered_is_computed_again(cloud: Cloud) -> None:
+    ids = [cloud.submit() for _ in range(3)]
+
+    def meanwhile(_: object) -> None:
+        cloud.store.before_commit = None
+        ensure_pool(cloud.ports, "main", "default", maximum=runs(1))
+
+    cloud.store.before_commit = meanwhile
+    cloud.deliver("dispatch")
+    assert sum(cloud.state(id) is RunState.GRANTED for id in ids) == 1
+    cloud.check_capacity()
+
+
+def test_pools_of_two_workspaces_with_one_name_are_two_pools(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "team", "default", maximum=runs(1))
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(2))
+    accounts = cloud.ledger.pools
+    assert (accounts["team/default"].maximum, accounts["main/default"].maximum) == (runs(1), runs(2))
+    assert isinstance(cloud.store.get(Pool, "team", "default"), Pool)
+    assert accounts["team/default"].used == Amount()

@@ -1,0 +1,250 @@
+"""A granted run's way to its end: launched once, watched patiently, ended for its own reason."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.core.errors import Conflict
+from chalicelib.core.model import Files, Policy, Program, ProgramKind
+from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S
+from chalicelib.core.states import RunState
+from chalicelib.ports import Launch
+from chalicelib.services.runs import cancel_run
+from chalicelib.services.workflow import Progress, drive, driver_log, finish, heard, report, stop_driver
+from tests.unit.cloud import HOUR_MS, Cloud, spec
+from tests.unit.lives import drivers_become
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud()
+
+
+def launched(cloud: Cloud, policy: Policy = Policy()) -> int:
+    id = cloud.submit(spec(policy=policy))
+    cloud.play()
+    return id
+
+
+def test_the_good_case_asks_the_engine_once_and_looks_only_when_told(cloud: Cloud) -> None:
+    id = launched(cloud)
+    drivers_become(cloud, "RUNNING")
+    drivers_become(cloud, "COMPLETED")
+    cloud.play()
+    assert cloud.state(id) is RunState.SUCCEEDED
+    assert cloud.engine.counts["start"] == 1
+    assert cloud.engine.counts["find"] == 0
+    assert [execution.state for execution in cloud.workflows.executions.values()] == ["Done"]
+
+
+def test_a_python_program_starts_through_the_bootstrap_with_its_own_secret(cloud: Cloud) -> None:
+    id = launched(cloud)
+    (launch,) = cloud.engine.launches
+    assert launch.entry_point == f"s3://bucket/main/runs/{id}/launch.py"
+    assert launch.files == ("s3://bucket/main.py",)
+    assert launch.arguments == ()
+    body = cloud.blobs.bodies[f"main/runs/{id}/launch.py"].decode()
+    assert f"main.{id}" in body and "s3://bucket/main.py" in body
+
+
+def test_two_runs_have_two_secrets(cloud: Cloud) -> None:
+    bodies = [cloud.blobs.bodies[f"main/runs/{launched(cloud)}/launch.py"] for _ in range(2)]
+    assert bodies[0] != bodies[1]
+
+
+def test_a_native_program_starts_as_it_is(cloud: Cloud) -> None:
+    jar = Program(ProgramKind.JAR, "s3://bucket/a.jar", "org.example.Main", ("x", "y"))
+    cloud.submit(replace(spec(), program=jar))
+    only_class = Program(ProgramKind.JAR, "", "org.example.Main")
+    cloud.submit(replace(spec(), program=only_class, files=Files(jars=("s3://bucket/b.jar",))))
+    cloud.play()
+    first, second = cloud.engine.launches
+    assert (first.entry_point, first.arguments, first.py_files) == ("s3://bucket/a.jar", ("x", "y"), ())
+    assert second.entry_point == "s3://bucket/b.jar"
+
+
+def test_a_refused_driver_fails_the_run_with_the_engines_reason_and_is_not_asked_for_again(cloud: Cloud) -> None:
+    def no(launch: Launch) -> str:
+        return "the role does not exist"
+
+    cloud.engine.refuses = no
+    id = cloud.submit()
+    cloud.settle()
+    run = cloud.run(id)
+    assert (run.state, run.reason) == (RunState.FAILED, "REFUSED")
+    assert "the role does not exist" in run.message
+    assert cloud.engine.counts["start"] == 1
+    cloud.check_over()
+
+
+def test_a_driver_that_the_engine_forgot_is_an_internal_error(cloud: Cloud) -> None:
+    id = cloud.running()
+    cloud.engine.forget(cloud.driver(id))
+    cloud.clock.advance(HOUR_MS)
+    cloud.play()
+    assert (cloud.state(id), cloud.run(id).reason) == (RunState.INTERNAL_ERROR, "DRIVER_LOST")
+
+
+@pytest.mark.parametrize("word", ["SUBMITTED", "RUNNING", "COMPLETED"])
+def test_events_may_be_lost_because_the_execution_looks_for_itself(cloud: Cloud, word: str) -> None:
+    id = launched(cloud)
+    drivers_become(cloud, word)
+    cloud.engine.heard_of.clear()
+    cloud.clock.advance(WAIT_FIRST_S * 1000)
+    cloud.play()
+    states = {"SUBMITTED": RunState.LAUNCHING, "RUNNING": RunState.RUNNING, "COMPLETED": RunState.SUCCEEDED}
+    assert cloud.state(id) is states[word]
+
+
+def test_events_may_come_twice_late_and_for_drivers_that_are_not_ours(cloud: Cloud) -> None:
+    id = cloud.running()
+    driver = cloud.driver(id)
+    cloud.engine.drivers["foreign"] = replace(cloud.engine.drivers[driver], id="foreign", name="somebody's job")
+    before = cloud.run(id)
+    for engine_id in (driver, driver, "foreign", "no such driver"):
+        heard(cloud.ports, engine_id)
+    assert cloud.run(id) == before
+    drivers_become(cloud, "COMPLETED")
+    cloud.engine.drivers["foreign"] = replace(cloud.engine.drivers["foreign"], state="COMPLETED")
+    cloud.engine.heard_of *= 3
+    cloud.settle()
+    heard(cloud.ports, driver)
+    assert cloud.state(id) is RunState.SUCCEEDED
+    cloud.check_over()
+
+
+def test_an_event_alone_never_ends_a_run(cloud: Cloud) -> None:
+    id = cloud.running()
+    heard(cloud.ports, cloud.driver(id))
+    assert cloud.state(id) is RunState.RUNNING
+    with pytest.raises(Conflict):
+        finish(cloud.ports, "main", id, 1)
+    cancel_run(cloud.ports, cloud.caller, id)
+    with pytest.raises(Conflict):
+        finish(cloud.ports, "main", id, 1)
+    assert cloud.state(id) is RunState.TERMINATING
+
+
+def test_a_launch_that_comes_too_late_for_its_run_takes_its_driver_along(cloud: Cloud) -> None:
+    id = launched(cloud)
+    driver = cloud.driver(id)
+    cancel_run(cloud.ports, cloud.caller, id)
+    drivers_become(cloud, "CANCELLED")
+    cloud.settle()
+    cloud.engine.drivers[driver] = replace(cloud.engine.drivers[driver], state="RUNNING")
+    heard(cloud.ports, driver)
+    assert cloud.engine.drivers[driver].state == "CANCEL_PENDING"
+
+
+def test_the_execution_looks_less_and_less_often(cloud: Cloud) -> None:
+    id = cloud.running()
+    waits, waited = [], 0
+    for _ in range(9):
+        progress = drive(cloud.ports, "main", id, 1, waited=waited)
+        assert not progress.over
+        waited = progress.wait
+        waits.append(waited)
+    assert waits[0] == WAIT_FIRST_S and waits[-1] == WAIT_MOST_S
+    assert waits == sorted(waits)
+
+
+def test_it_never_waits_past_the_time_out_and_waits_briefly_for_an_end_that_was_asked_for(cloud: Cloud) -> None:
+    id = cloud.running(spec(policy=Policy(timeout_ms=70_500)))
+    assert drive(cloud.ports, "main", id, 1, waited=600) == Progress(False, 71)
+    cancel_run(cloud.ports, cloud.caller, id)
+    assert drive(cloud.ports, "main", id, 1, waited=600) == Progress(False, 15)
+
+
+def test_a_cancel_before_the_time_out_is_the_cause_and_the_other_way_round(cloud: Cloud) -> None:
+    cancelled, late = (cloud.running(spec(policy=Policy(timeout_ms=HOUR_MS))) for _ in range(2))
+    cancel_run(cloud.ports, cloud.caller, cancelled)
+    cloud.clock.advance(2 * HOUR_MS)
+    cloud.play()
+    cancel_run(cloud.ports, cloud.caller, late)
+    cloud.settle()
+    assert (cloud.state(cancelled), cloud.state(late)) == (RunState.CANCELED, RunState.TIMED_OUT)
+
+
+def test_a_run_that_is_unknown_or_of_another_generation_is_over_for_its_worker(cloud: Cloud) -> None:
+    id = cloud.running()
+    assert drive(cloud.ports, "main", id + 1, 1, token="stray").over
+    assert drive(cloud.ports, "main", id, 2, token="early").over
+    assert cloud.workflows.completed == ["stray", "early"]
+    assert finish(cloud.ports, "main", id + 1, 1) is None
+    assert finish(cloud.ports, "main", id, 2) == cloud.run(id)
+    assert cloud.state(id) is RunState.RUNNING
+
+
+def test_finishing_twice_changes_nothing_the_second_time(cloud: Cloud) -> None:
+    id = cloud.running()
+    drivers_become(cloud, "COMPLETED")
+    cloud.settle()
+    before = cloud.store.snapshot()
+    assert finish(cloud.ports, "main", id, 1) == cloud.run(id)
+    stop_driver(cloud.ports, cloud.run(id))
+    assert cloud.store.snapshot() == before
+
+
+# What the driver itself reports.
+
+
+def test_a_driver_reports_its_application_and_its_error(cloud: Cloud) -> None:
+    id = launched(cloud)
+    report(cloud.ports, "main", id, {"application_id": "spark-1", "spark_version": "3.5.1"})
+    run = cloud.run(id)
+    assert (run.application_id, run.engine_version, run.state) == ("spark-1", "3.5.1", RunState.RUNNING)
+    error = {"type": "ValueError", "message": "bad input"}
+    report(cloud.ports, "main", id, {"exit_code": 1, "error": error, "finished": True})
+    drivers_become(cloud, "FAILED", failure="USER_ERROR")
+    cloud.settle()
+    assert cloud.run(id).message == "ValueError: bad input"
+    assert cloud.run(id).application_id == "spark-1"
+
+
+def test_a_report_may_say_nothing_else_and_not_too_much(cloud: Cloud) -> None:
+    id = cloud.running()
+    report(cloud.ports, "main", id, {"refused": "x", "state": "SUCCEEDED", "exit_code": 0, "error": "x" * 30_000})
+    run = cloud.run(id)
+    assert run.state is RunState.RUNNING
+    assert run.report == {"exit_code": 0, "finished": True}
+    report(cloud.ports, "main", id, {"application_id": "y" * 1000})
+    assert len(cloud.run(id).application_id) <= 128
+
+
+def test_a_report_does_not_decide_the_end_and_comes_to_nothing_after_it(cloud: Cloud) -> None:
+    id = cloud.running()
+    report(cloud.ports, "main", id, {"exit_code": 0, "finished": True})
+    drivers_become(cloud, "FAILED", details="Evicted")
+    cloud.settle()
+    assert cloud.state(id) is RunState.FAILED
+    before = cloud.store.snapshot()
+    report(cloud.ports, "main", id, {"exit_code": 7})
+    report(cloud.ports, "main", id + 1, {"exit_code": 7})
+    assert cloud.store.snapshot() == before
+
+
+def test_a_native_drivers_log_tells_why_it_failed(cloud: Cloud) -> None:
+    jar = Program(ProgramKind.JAR, "s3://bucket/a.jar", "org.example.Main")
+    id = cloud.running(replace(spec(), program=jar))
+    log = b'Exception in thread "main" java.lang.IllegalStateException: boom\n\tat org.example.Main.main(Main.java:7)\n'
+    cloud.blobs.bodies["log.gz"] = gzip.compress(log)
+    cloud.engine.logs[f"main.{id}", "stderr"] = ("missing.gz", "log.gz")
+    drivers_become(cloud, "FAILED", failure="USER_ERROR")
+    cloud.settle()
+    assert cloud.run(id).message == "java.lang.IllegalStateException: boom"
+
+
+def test_a_log_that_still_grows_is_read_as_far_as_it_goes(cloud: Cloud) -> None:
+    run = cloud.run(cloud.running())
+    cloud.engine.logs[f"main.{run.id}", "stdout"] = ("log",)
+    assert driver_log(cloud.ports, run, "stdout") == ""
+    text = "".join(f"line {number}\n" for number in range(5000))
+    whole = gzip.compress(text.encode())
+    cloud.blobs.bodies["log"] = whole[: len(whole) // 2]
+    partial = driver_log(cloud.ports, run, "stdout", limit=10**6)
+    assert partial and text.startswith(partial)
+    cloud.blobs.bodies["log"] = b"plain text"
+    assert driver_log(cloud.ports, run, "stdout", tail=True, limit=4) == "text"
