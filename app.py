@@ -46,6 +46,14 @@ def cancel(event: dict[str, Any], context: Any) -> Any:
 
 
 @app.lambda_function()
+def arm(event: dict[str, Any], context: Any) -> Any:
+    """The table's stream: the fires of schedules."""
+    from chalicelib.workers.stream import arm_worker
+
+    return arm_worker(wiring.ports(), wiring.decode_image, event)
+
+
+@app.lambda_function()
 def launch(event: dict[str, Any], context: Any) -> Any:
     """The run state machine: Launch and Watch."""
     from chalicelib.workers.execution import launch_worker

@@ -45,8 +45,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5, help="pairs of cold runs (default: 5)")
     parser.add_argument("--submissions", type=int, default=200, help="submissions a side (default: 200)")
     parser.add_argument("--processes", type=int, default=9, help="fresh processes an import (default: 9)")
-    parser.add_argument("--full", action="store_true", help="lists of a million runs too (minutes, and some GB of disk)")
-    parser.add_argument("--markdown", action="store_true", help="one Markdown table on standard output, the rest on error")
+    parser.add_argument("--full", action="store_true", help="a list of a million runs too (minutes, GBs of disk)")
+    parser.add_argument("--markdown", action="store_true", help="a Markdown table on standard output only")
     asked = parser.parse_args()
     if unknown := set(asked.only) - set(NAMES):
         parser.error(f"no such measurement: {', '.join(sorted(unknown))}")

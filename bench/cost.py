@@ -37,17 +37,28 @@ def measure(place: Path) -> Section:
     home.mkdir()
     SPARK_CACHE.mkdir(parents=True, exist_ok=True)
     used: dict[str, Any] = ask("life", str(home), timeout=600)
-    lines = _lines(_per_run(used), used["machine: states"]["calls"]["states"] / RUNS)
-    total = sum(dollars for _, _, dollars in lines.values())
-    rows = [Row("control plane cost of 1,000 runs", f"${total:.3f}", "–", total, 0.25, 0.10, "$")]
+    functions, states = _per_run(used), used["machine: states"]["calls"]["states"] / RUNS
+    lines = _lines(functions, states)
+    total = _dollars(lines)
+    quiet = _dollars(_lines({name: one for name, one in functions.items() if name != "api: poll"}, states))
+    what = f"control plane cost of 1,000 runs, {POLLS} status requests each"
+    rows = [
+        Row(what, f"${total:.3f}", "–", total, 0.25, 0.10, "$"),
+        Row("the same without status requests", f"${quiet:.3f}"),
+    ]
     table = [("item", "a run", "of what", "$ for 1,000 runs")]
     table += [(item, f"{n:.1f}", what, f"{dollars:.4f}") for item, (n, what, dollars) in lines.items()]
     notes = [
         f"list prices of {prices.AS_OF}, us-east-1, no free tier; counted over {RUNS} runs",
-        f"assumed: {POLLS} polls a run; {AWS_CALL_SECONDS * 1000:g} ms for each AWS call in a function; {COLD:.0%} cold starts "
-        f"of {COLD_SECONDS:g} s; {LOG_BYTES} bytes of logs an invocation; start and end count as transitions",
+        f"assumed: {POLLS} status requests a run; {AWS_CALL_SECONDS * 1000:g} ms for each AWS call in a function;",
+        f"{COLD:.0%} cold starts of {COLD_SECONDS:g} s; {LOG_BYTES} bytes of logs an invocation;",
+        "start and end of an execution count as transitions",
     ]
     return Section("Cost of 1,000 runs", rows, notes, table)
+
+
+def _dollars(lines: Lines) -> float:
+    return sum(dollars for _, _, dollars in lines.values())
 
 
 def _per_run(used: dict[str, Any]) -> dict[str, Any]:

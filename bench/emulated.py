@@ -52,7 +52,7 @@ class Tally:
         BUILTIN_HANDLERS.extend(
             [
                 ("provide-client-params.dynamodb", self._ask_for_units),
-                ("before-call", self._called),
+                ("provide-client-params", self._called),
                 ("after-call.dynamodb", self._answered),
             ]
         )
@@ -159,6 +159,9 @@ _ENVIRONMENT = {
     "SPARKPLANE_BUCKET": "sparkplane",
     "SPARKPLANE_RUN_MACHINE": "arn:aws:states:us-east-1:123456789012:stateMachine:run",
     "SPARKPLANE_RING_MACHINE": "arn:aws:states:us-east-1:123456789012:stateMachine:ring",
+    "SPARKPLANE_RING_FUNCTION": "arn:aws:lambda:us-east-1:123456789012:function:ring",
+    "SPARKPLANE_SCHEDULE_ROLE": "arn:aws:iam::123456789012:role/bench",
+    "SPARKPLANE_SCHEDULE_GROUP": "bench",
     "SPARKPLANE_VIRTUAL_CLUSTER": "bench",
     "SPARKPLANE_EXECUTION_ROLE": "arn:aws:iam::123456789012:role/bench",
     "SPARKPLANE_URI_SCHEMES": "s3,local",

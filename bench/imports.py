@@ -51,7 +51,10 @@ def measure(rounds: int) -> Section:
         Row("modules after that import", str(modules["app"]), str(modules["floor"])),
         row("the same, ready for a request (a dialect, a DynamoDB client)", "api", "floor_client", None, None),
     ]
-    notes = [f"against `{FLOOR}` (third row: and a DynamoDB client); median of {rounds} fresh processes each, interleaved"]
+    notes = [
+        f"against `{FLOOR}` (third row: and a DynamoDB client); median of {rounds} fresh processes each, interleaved",
+        "boto3 and a dialect's schemas are imported by the first request that needs them; the third row has them",
+    ]
     return Section("Cold import", rows, notes)
 
 

@@ -9,6 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +57,20 @@ def _watch(tally: Tally, found: dict[str, Used], functions: tuple[str, ...]) -> 
     """Count in each function from now on: they are looked up in `app` at every call."""
     import app
 
+    entry: Any = app
     for name in functions:
-        setattr(app, name, _counted(tally, getattr(app, name), lambda event, used=found[name]: used))
-    api = app.app
+        setattr(entry, name, _counted(tally, getattr(entry, name), partial(_same, found[name])))
 
     def category(event: dict[str, Any]) -> Used:
         if event["path"].startswith("/driver/"):
             return found[API[2]]
         return found[API[0] if event["httpMethod"] == "POST" else API[1]]
 
-    app.app = _counted(tally, api, category)
+    entry.app = _counted(tally, entry.app, category)
+
+
+def _same(used: Used, event: Any) -> Used:
+    return used
 
 
 def _counted(tally: Tally, function: Callable[..., Any], of: Callable[[Any], Used]) -> Callable[..., Any]:

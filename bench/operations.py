@@ -48,7 +48,7 @@ def count(tally: Tally, home: Path, sizes: Sequence[int]) -> dict[str, Used]:
 
 
 def _fill(storage: Any, size: int) -> None:
-    """Bring the table to `size` runs: copies of one run under other ids, written past the API, which would take hours."""
+    """Bring the table to `size` runs: copies of one run under other ids, written past the API (hours)."""
     from moto.dynamodb.models import dynamodb_backends
 
     from sandbox.aws.dynamodb import documents, rows

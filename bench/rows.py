@@ -35,7 +35,8 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """The row's texts, in the order of HEADS."""
         ratio = "–" if self.value is None or self.unit else f"{self.value:.2f}"
-        return (self.what, self.ours, self.against, ratio, self._bound(self.hold), self._bound(self.reach), self.verdict)
+        bounds = (self._bound(self.hold), self._bound(self.reach))
+        return (self.what, self.ours, self.against, ratio, *bounds, self.verdict)
 
     def _bound(self, bound: float | None) -> str:
         if bound is None:

@@ -85,7 +85,8 @@ def sandbox(directory: Path) -> Iterator[Sandbox]:
     told = {"HOME": str(home), "PORT": str(port), "TOKEN": TOKEN, "MAX_DRIVERS": "1"}
     environment = {**os.environ, **{f"SPARKPLANE_{name}": value for name, value in told.items()}}
     with (directory / "sandbox.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "sandbox"], env=environment, stdout=subprocess.PIPE, stderr=log)
+        command = [sys.executable, "-m", "sandbox"]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log)
     try:
         ready = _ready_line(process, directory / "sandbox.log")
         yield Sandbox(port, ready.rpartition("analytics_engine=")[2], home)

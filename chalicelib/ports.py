@@ -169,6 +169,11 @@ def jobs_of_workspace(workspace: str) -> Listing:
     return Listing("jobs", Job, (workspace,))
 
 
+def scheduled_jobs(workspace: str) -> Listing:
+    """The saved jobs with a schedule that is not paused, by id."""
+    return Listing("scheduled", Job, (workspace,))
+
+
 def queue_of(cluster: str, workspace: str, pool: str) -> Listing:
     """A pool's queue, by the instant from which a run may start."""
     return Listing("queue", QueueRow, (cluster, workspace, pool))
@@ -237,10 +242,17 @@ class Workflows(Protocol):
 
 
 class Timers(Protocol):
-    """Rings `dispatch` for a cluster at an instant."""
+    """Rings at an instant: `dispatch` for a cluster, or a job's schedule."""
 
     def ring(self, cluster: str, at_ms: int) -> None:
         """Arrange the ring; arranging the same one twice is no error."""
+
+    def arm(self, workspace: str, job: int, fire_ms: int) -> None:
+        """Arrange that a job's fire is heard of when it is due (or at most a few minutes before, to be arranged again);
+        it replaces what was arranged for the job."""
+
+    def disarm(self, workspace: str, job: int) -> None:
+        """Forget what was arranged for a job, if anything was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The composition root: the one place where adapters meet services. Lazy: importing it reads no environment.
 
 Environment: SPARKPLANE_TABLE, SPARKPLANE_BUCKET, SPARKPLANE_RUN_MACHINE, SPARKPLANE_RING_MACHINE,
+SPARKPLANE_RING_FUNCTION, SPARKPLANE_SCHEDULE_ROLE, SPARKPLANE_SCHEDULE_GROUP,
 SPARKPLANE_VIRTUAL_CLUSTER, SPARKPLANE_EXECUTION_ROLE, SPARKPLANE_API_URL; optional: SPARKPLANE_WORKSPACE,
 SPARKPLANE_RETENTION_DAYS, SPARKPLANE_URI_SCHEMES (comma-separated), SPARKPLANE_DEFAULT_SPARK.
 """
@@ -35,19 +36,26 @@ def ports() -> Ports:
     from chalicelib.aws.emr import EmrEngine
     from chalicelib.aws.store import DynamoStore
     from chalicelib.aws.system import StoredSecret, SystemClock, SystemDice
-    from chalicelib.aws.workflows import RingTimers, RunWorkflows
+    from chalicelib.aws.workflows import RunWorkflows, StepTimers
 
     env = os.environ
     settings = settings_from(env)
+    clock = SystemClock()
     blobs = S3Blobs(env["SPARKPLANE_BUCKET"])
     store = DynamoStore(env["SPARKPLANE_TABLE"], blobs, settings.retention_days)
     return Ports(
         store=store,
         blobs=blobs,
         workflows=RunWorkflows(env["SPARKPLANE_RUN_MACHINE"]),
-        timers=RingTimers(env["SPARKPLANE_RING_MACHINE"]),
+        timers=StepTimers(
+            env["SPARKPLANE_RING_MACHINE"],
+            env["SPARKPLANE_RING_FUNCTION"],
+            env["SPARKPLANE_SCHEDULE_ROLE"],
+            env["SPARKPLANE_SCHEDULE_GROUP"],
+            clock,
+        ),
         engine=EmrEngine(env["SPARKPLANE_VIRTUAL_CLUSTER"], env["SPARKPLANE_EXECUTION_ROLE"], env["SPARKPLANE_BUCKET"]),
-        clock=SystemClock(),
+        clock=clock,
         dice=SystemDice(),
         secret=StoredSecret(store),
         settings=settings,

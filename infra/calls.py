@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from infra.cfn import NOTHING, Json, attribute, ref, sub, when
-from infra.functions import EVENT_DRIVEN, LOGICAL, dead_letters_id, log_group
+from infra.functions import EVENT_DRIVEN, LOGICAL, SCHEDULE_GROUP, dead_letters_id, log_group
 from infra.triggers import ENGINE_RULE, STREAM_TRIGGERS, SWEEP_EVERY_MINUTES, StreamTrigger
 
 _FORTNIGHT = 14 * 24 * 3600
@@ -143,7 +143,8 @@ def _log_group(function: str) -> Json:
 
 
 def resources() -> Json:
-    """Everything that calls workers, with its dead letters and alarms, and the functions' log groups."""
+    """Everything that calls workers, with its dead letters and alarms, and the functions' log groups. Jobs' own
+    schedules are made by `arm`, in the group."""
     made = _rules()
     for trigger in STREAM_TRIGGERS:
         made |= {f"{LOGICAL[trigger.function]}OnStream": _mapping(trigger)} | _dead_letters(trigger.function)
@@ -151,6 +152,7 @@ def resources() -> Json:
         made |= _called_by_events(function) | _dead_letters(function)
     for function, name in LOGICAL.items():
         made[f"{name}Logs"] = _log_group(function)
+    made["ScheduleGroup"] = {"Type": "AWS::Scheduler::ScheduleGroup", "Properties": {"Name": sub(SCHEDULE_GROUP)}}
     made["RunMachineAlarm"] = _alarm(
         "Sparkplane: an execution of the run machine failed; the sweep will adopt its run",
         "AWS/States",

@@ -23,6 +23,16 @@ def sub(text: str, **values: Any) -> Json:
     return {"Fn::Sub": [text, values] if values else text}
 
 
+def join(between: str, parts: Any) -> Json:
+    """Texts, joined."""
+    return {"Fn::Join": [between, parts]}
+
+
+def split(text: Any) -> Json:
+    """The list in a text with commas."""
+    return {"Fn::Split": [",", text]}
+
+
 def when(condition: str, then: Any, otherwise: Any) -> Json:
     """One of two values."""
     return {"Fn::If": [condition, then, otherwise]}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from infra.cfn import NOTHING, Json, ref, sub, when
+from infra.cfn import Json, ref, split, sub, when
 from infra.policies import DRIVER_DENIALS, DRIVER_GRANTS
-from infra.roles import policy
+from infra.roles import document
 
 
 def _virtual_cluster() -> Json:
@@ -50,19 +49,28 @@ def _trust_by_pod_identity() -> Json:
     return {"Version": "2012-10-17", "Statement": [allowed]}
 
 
+def _driver_policy() -> Json:
+    return {
+        "Type": "AWS::IAM::ManagedPolicy",
+        "Properties": {
+            "Description": "What drivers and executors may do with what is Sparkplane's",
+            "PolicyDocument": document(DRIVER_GRANTS, DRIVER_DENIALS),
+        },
+    }
+
+
 def _driver_role() -> Json:
-    own: Any = {"Fn::Split": [",", ref("DriverPolicies")]}
+    own = [ref("DriverPolicy")]
     return {
         "Type": "AWS::IAM::Role",
         "Properties": {
-            "Description": "What Spark's drivers and executors may do",
+            "Description": "The execution role of drivers and executors",
             "AssumeRolePolicyDocument": when("HasOidcProvider", _trust_by_oidc(), _trust_by_pod_identity()),
-            "ManagedPolicyArns": when("HasDriverPolicies", own, NOTHING),
-            "Policies": [policy("driver", DRIVER_GRANTS, DRIVER_DENIALS)],
+            "ManagedPolicyArns": when("HasDriverPolicies", split(sub("${DriverPolicy},${DriverPolicies}")), own),
         },
     }
 
 
 def resources() -> Json:
-    """The virtual cluster, unless there is one, and the drivers' role."""
-    return {"VirtualCluster": _virtual_cluster(), "DriverRole": _driver_role()}
+    """The virtual cluster, unless there is one; the drivers' role, and its policy."""
+    return {"VirtualCluster": _virtual_cluster(), "DriverPolicy": _driver_policy(), "DriverRole": _driver_role()}

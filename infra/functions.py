@@ -15,6 +15,7 @@ LOGICAL: Mapping[str, str] = {
     "dispatch": "Dispatch",
     "feed": "Feed",
     "cancel": "Cancel",
+    "arm": "Arm",
     "launch": "Launch",
     "check": "Check",
     "finish": "Finish",
@@ -26,6 +27,10 @@ LOGICAL: Mapping[str, str] = {
 
 EVENT_DRIVEN = ("engine_event", "sweep")
 """Functions that EventBridge calls, asynchronously. What they fail at lands in their dead-letter queue."""
+
+
+SCHEDULE_GROUP = "${AWS::StackName}"
+"""The group of jobs' entries in EventBridge Scheduler, for `sub`."""
 
 
 def physical_name(function: str) -> str:

@@ -88,6 +88,14 @@ To deploy, with a bucket of yours for the upload (--help of each command tells m
       --parameter-overrides EksClusterName=<cluster> OidcProvider=<oidc.eks.…/id/…> \\
           DomainName=<spark.example.com> CertificateArn=<arn>
 
+Then make yourself a user and a token (the stack's output Environment is what the command needs to know):
+
+  export $(aws cloudformation describe-stacks --stack-name sparkplane --output text \\
+      --query "Stacks[0].Outputs[?OutputKey=='Environment'].OutputValue")
+  python -m chalicelib.admin pool set --pool default
+  python -m chalicelib.admin user create --user <you> --role admin
+  python -m chalicelib.admin token create --user <you>
+
 The stack's name becomes part of functions' names: at most 40 characters. The other parameters are described in the
 template. EMR on EKS must be allowed into the namespace first (see "Enable cluster access" in its guide).
 While nothing runs, the stack costs about a cent a month (the hourly sweep), and what the bucket and table store.

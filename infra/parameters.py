@@ -31,6 +31,8 @@ PARAMETERS: Json = {
         "drivers (IRSA). Empty: drivers get their role by EKS Pod Identity."
     ),
     "DriverPolicies": _text("ARNs of managed policies, with commas, for the data that Spark programs read and write."),
+    "PoolClusterArns": _text("ARNs, with commas, of other virtual clusters that pools may name for their runs."),
+    "PoolRoleArns": _text("ARNs, with commas, of other execution roles that pools may name for their runs."),
     "DomainName": _text("The API's own domain name. Without one the API answers below /api, where clients trip."),
     "CertificateArn": _text("The certificate of DomainName, in this region (ACM)."),
     "HostedZoneId": _text("The Route 53 zone in which to point DomainName at the API. Empty: you do that yourself."),
@@ -63,6 +65,8 @@ CONDITIONS: Json = {
     "MakesCluster": {"Fn::Equals": [ref("VirtualClusterId"), ""]},
     "HasOidcProvider": given("OidcProvider"),
     "HasDriverPolicies": given("DriverPolicies"),
+    "HasPoolClusters": given("PoolClusterArns"),
+    "HasPoolRoles": given("PoolRoleArns"),
     "HasDomain": given("DomainName"),
     "HasZone": {"Fn::And": [given("DomainName"), given("HostedZoneId")]},
     "UnusualTimeout": {"Fn::Not": [{"Fn::Equals": [ref("RequestSeconds"), 29]}]},
@@ -86,5 +90,5 @@ RULES: Json = {
     },
 }
 
-VIRTUAL_CLUSTER = when("MakesCluster", ref("VirtualCluster"), ref("VirtualClusterId"))
-"""The id of the virtual cluster in use."""
+CLUSTER_IN_USE = when("MakesCluster", ref("VirtualCluster"), ref("VirtualClusterId"))
+"""The id of the deployment's virtual cluster."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from infra.cfn import own_arn
-from infra.functions import EVENT_DRIVEN, dead_letters_id, log_group
+from infra.functions import EVENT_DRIVEN, SCHEDULE_GROUP, dead_letters_id, log_group
 from infra.triggers import STREAM_TRIGGERS
 
 
@@ -35,8 +35,13 @@ LOGS = "${Bucket.Arn}/*/logs/*"
 RUN_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-run")
 RUN_EXECUTIONS = own_arn("states", "execution:${AWS::StackName}-run:*")
 RING_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-ring")
+SCHEDULES = own_arn("scheduler", f"schedule/{SCHEDULE_GROUP}/*")
+SCHEDULE_ROLE = "${ScheduleRole.Arn}"
 VIRTUAL_CLUSTER = own_arn("emr-containers", "/virtualclusters/${VirtualCluster}")
 JOB_RUNS = f"{VIRTUAL_CLUSTER}/jobruns/*"
+"""Job runs of the deployment's virtual cluster. What is allowed there is allowed too in those that the owner names for
+pools, and with the execution roles that the owner names for pools (`roles` adds both)."""
+DRIVER_ROLE = "${DriverRole.Arn}"
 
 _READ = Grant(("dynamodb:GetItem", "dynamodb:BatchGetItem"), (TABLE,))
 _WRITE = Grant(("dynamodb:PutItem",), (TABLE,))
@@ -45,6 +50,7 @@ _RELEASE = Grant(("dynamodb:UpdateItem",), (TABLE,))
 _WALK = Grant(("dynamodb:Query",), (TABLE,))
 _LIST = Grant(("dynamodb:Query",), (INDEXES,))
 _LIST_JOB = Grant(("dynamodb:Query",), ("${Table.Arn}/index/by_job",))
+_LIST_SCHEDULED = Grant(("dynamodb:Query",), ("${Table.Arn}/index/by_live",))
 _READ_SPECS = Grant(("s3:GetObject",), (SPECS,))
 _WRITE_SPECS = Grant(("s3:PutObject",), (SPECS,))
 _READ_LOGS = Grant(("s3:GetObject",), (LOGS,))
@@ -54,11 +60,19 @@ _START_RUN = Grant(("states:StartExecution",), (RUN_MACHINE,))
 _START_RING = Grant(("states:StartExecution",), (RING_MACHINE,))
 _LOOK_AT_EXECUTION = Grant(("states:DescribeExecution",), (RUN_EXECUTIONS,))
 _WAKE = Grant(("states:SendTaskSuccess",), (RUN_MACHINE,))
+_ARM = (
+    _START_RING,
+    Grant(("scheduler:CreateSchedule", "scheduler:UpdateSchedule"), (SCHEDULES,)),
+    Grant(("iam:PassRole",), (SCHEDULE_ROLE,), {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}),
+)
+"""Arranging a fire: near, with an execution; far, with an entry that invokes `ring` by a role of its own."""
+
+_DISARM = Grant(("scheduler:DeleteSchedule",), (SCHEDULES,))
 _START_DRIVER = (
     Grant(
         ("emr-containers:StartJobRun",),
         (VIRTUAL_CLUSTER,),
-        {"StringEquals": {"emr-containers:ExecutionRoleArn": "${DriverRole.Arn}"}},
+        {"StringEquals": {"emr-containers:ExecutionRoleArn": DRIVER_ROLE}},
     ),
     Grant(("emr-containers:TagResource",), (JOB_RUNS,)),
 )
@@ -81,12 +95,24 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "dispatch": (*_DISPATCH, _START_RUN),
     "feed": (_READ, _WRITE),
     "cancel": (*_RECORDS, _DELETE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER),
+    "arm": (*_ARM, _DISARM),
     "launch": (*_DRIVE, _WAKE),
     "check": _DRIVE,
     "finish": (*_RECORDS, _DELETE, _RELEASE, _WRITE_SPECS, _READ_LOGS, _LOOK_AT_DRIVER),
     "engine_event": (*_RECORDS, _LOOK_AT_DRIVER, _STOP_DRIVER, _WAKE),
-    "ring": _DISPATCH,
-    "sweep": (*_DISPATCH, _START_RUN, _LOOK_AT_EXECUTION, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER),
+    "ring": (*_DISPATCH, *_ARM, _DISARM, _WRITE_SPECS),
+    "sweep": (
+        *_DISPATCH,
+        *_ARM,
+        _DISARM,
+        _WRITE_SPECS,
+        _LIST_SCHEDULED,
+        _START_RUN,
+        _LOOK_AT_EXECUTION,
+        _FIND_DRIVER,
+        _LOOK_AT_DRIVER,
+        _STOP_DRIVER,
+    ),
 }
 """What a function's own code calls."""
 
@@ -113,7 +139,8 @@ DRIVER_GRANTS = (
     Grant(("s3:ListBucket",), (BUCKET,), {"StringLike": {"s3:prefix": "${Workspace}/dbfs/*"}}),
 )
 """What Spark's drivers and executors may do with what is Sparkplane's: read their programs, write their logs. What they
-need of the owner's own data comes with managed policies that the owner names."""
+need of the owner's own data comes with managed policies that the owner names. Other execution roles that pools name
+need this one too: it is a managed policy of its own."""
 
 DRIVER_DENIALS = (
     Grant(("dynamodb:*",), (TABLE, f"{TABLE}/*")),

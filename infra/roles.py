@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from infra.cfn import Json, sub
+from infra.cfn import NOTHING, Json, join, ref, split, sub, when
 from infra.functions import LOGICAL, arn_text, role_id
-from infra.parameters import VIRTUAL_CLUSTER
-from infra.policies import Grant, grants_of
+from infra.parameters import CLUSTER_IN_USE
+from infra.policies import DRIVER_ROLE, JOB_RUNS, VIRTUAL_CLUSTER, Grant, grants_of
 
 
 def trusting(service: str) -> Json:
@@ -17,27 +17,48 @@ def trusting(service: str) -> Json:
     return {"Version": "2012-10-17", "Statement": [allowed]}
 
 
-def policy(name: str, allowed: Iterable[Grant], denied: Iterable[Grant] = ()) -> Json:
+def policy(name: str, allowed: Iterable[Grant]) -> Json:
     """An inline policy."""
-    statements = [_statement("Allow", grant) for grant in allowed] + [_statement("Deny", grant) for grant in denied]
-    return {"PolicyName": name, "PolicyDocument": {"Version": "2012-10-17", "Statement": statements}}
+    return {"PolicyName": name, "PolicyDocument": document(allowed)}
 
 
-def _statement(effect: str, grant: Grant) -> Json:
+def document(allowed: Iterable[Grant], denied: Iterable[Grant] = ()) -> Json:
+    """A policy's document."""
+    statements: list[Any] = [{"Effect": "Deny", **_statement(grant)} for grant in denied]
+    for grant in allowed:
+        statement = {"Effect": "Allow", **_statement(grant)}
+        statements.append(statement)
+        if others := _POOL_CLUSTERS.get(grant.resources):
+            statements.append(when("HasPoolClusters", {**statement, "Resource": others}, NOTHING))
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _statement(grant: Grant) -> Json:
     condition: Mapping[str, Any] = {
         operator: {key: _resolved(text) for key, text in keys.items()} for operator, keys in grant.condition.items()
     }
     return {
-        "Effect": effect,
         "Action": list(grant.actions),
         "Resource": [_resolved(text) for text in grant.resources],
         **({"Condition": condition} if condition else {}),
     }
 
 
+_POOL_CLUSTERS: Mapping[tuple[str, ...], Any] = {
+    (VIRTUAL_CLUSTER,): split(ref("PoolClusterArns")),
+    (JOB_RUNS,): split(sub("${Arns}/jobruns/*", Arns=join("/jobruns/*,", split(ref("PoolClusterArns"))))),
+}
+"""What stands beside the deployment's own virtual cluster, when the owner named others."""
+
+_DRIVER_ROLES = when("HasPoolRoles", split(sub("${DriverRole.Arn},${PoolRoleArns}")), sub(DRIVER_ROLE))
+
+
 def _resolved(text: str) -> Any:
-    """The text for CloudFormation. The virtual cluster may be made here or elsewhere, so its id is put in by hand."""
-    return sub(text, VirtualCluster=VIRTUAL_CLUSTER) if "${VirtualCluster}" in text else sub(text)
+    """The text for CloudFormation. The virtual cluster may be made here or elsewhere, and there may be more execution
+    roles than one: those are put in by hand."""
+    if text == DRIVER_ROLE:
+        return _DRIVER_ROLES
+    return sub(text, VirtualCluster=CLUSTER_IN_USE) if "${VirtualCluster}" in text else sub(text)
 
 
 def _of_function(function: str) -> Json:
@@ -50,14 +71,19 @@ def _of_function(function: str) -> Json:
     }
 
 
-def resources() -> Json:
-    """Every function's role, and that of the state machines, which invoke four functions and do nothing else."""
-    invoked = tuple(arn_text(name) for name in ("launch", "check", "finish", "ring"))
-    machines = {
+def _invoking(service: str, functions: tuple[str, ...]) -> Json:
+    """The role of a service that invokes some functions and does nothing else."""
+    invoke = Grant(("lambda:InvokeFunction",), tuple(arn_text(name) for name in functions))
+    return {
         "Type": "AWS::IAM::Role",
-        "Properties": {
-            "AssumeRolePolicyDocument": trusting("states.amazonaws.com"),
-            "Policies": [policy("machines", [Grant(("lambda:InvokeFunction",), invoked)])],
-        },
+        "Properties": {"AssumeRolePolicyDocument": trusting(service), "Policies": [policy("invoke", [invoke])]},
     }
-    return {**{role_id(function): _of_function(function) for function in LOGICAL}, "MachinesRole": machines}
+
+
+def resources() -> Json:
+    """Every function's role, and those of the state machines and of jobs' schedules."""
+    return {
+        **{role_id(function): _of_function(function) for function in LOGICAL},
+        "MachinesRole": _invoking("states.amazonaws.com", ("launch", "check", "finish", "ring")),
+        "ScheduleRole": _invoking("scheduler.amazonaws.com", ("ring",)),
+    }

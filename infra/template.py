@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra import calls, edge, engine, machines, roles, storage
-from infra.cfn import Json, attribute, ref, sub
-from infra.functions import LOGICAL, physical_name, role_id
-from infra.parameters import CONDITIONS, PARAMETERS, RULES, VIRTUAL_CLUSTER
+from infra.cfn import Json, attribute, join, ref, sub
+from infra.functions import LOGICAL, SCHEDULE_GROUP, arn_text, physical_name, role_id
+from infra.parameters import CLUSTER_IN_USE, CONDITIONS, PARAMETERS, RULES
 from infra.policies import RING_MACHINE, RUN_MACHINE
 
 ENVIRONMENT: Mapping[str, Any] = {
@@ -21,7 +21,10 @@ ENVIRONMENT: Mapping[str, Any] = {
     "SPARKPLANE_BUCKET": ref("Bucket"),
     "SPARKPLANE_RUN_MACHINE": sub(RUN_MACHINE),
     "SPARKPLANE_RING_MACHINE": sub(RING_MACHINE),
-    "SPARKPLANE_VIRTUAL_CLUSTER": VIRTUAL_CLUSTER,
+    "SPARKPLANE_RING_FUNCTION": sub(arn_text("ring")),
+    "SPARKPLANE_SCHEDULE_ROLE": attribute("ScheduleRole", "Arn"),
+    "SPARKPLANE_SCHEDULE_GROUP": sub(SCHEDULE_GROUP),
+    "SPARKPLANE_VIRTUAL_CLUSTER": CLUSTER_IN_USE,
     "SPARKPLANE_EXECUTION_ROLE": attribute("DriverRole", "Arn"),
     "SPARKPLANE_API_URL": edge.URL,
     "SPARKPLANE_WORKSPACE": ref("Workspace"),
@@ -31,11 +34,15 @@ ENVIRONMENT: Mapping[str, Any] = {
 }
 """What `chalicelib.wiring` reads, the same for every function."""
 
+_ASSIGNMENTS = [join("", [f"{name}=", value]) for name, value in ENVIRONMENT.items()]
+
 OUTPUTS: Json = {
     "TableName": {"Description": "The table; it outlives the stack", "Value": ref("Table")},
     "BucketName": {"Description": "The bucket; it outlives the stack", "Value": ref("Bucket")},
     "DriverRoleArn": {"Description": "The role of Spark's drivers", "Value": attribute("DriverRole", "Arn")},
-    "VirtualClusterId": {"Description": "Where drivers run", "Value": VIRTUAL_CLUSTER},
+    "VirtualClusterId": {"Description": "Where drivers run", "Value": CLUSTER_IN_USE},
+    "DriverPolicyArn": {"Description": "What every execution role needs", "Value": ref("DriverPolicy")},
+    "Environment": {"Description": "What `chalicelib.admin` needs to know", "Value": join(" ", _ASSIGNMENTS)},
     "RunMachineArn": {"Description": "The state machine that drives runs", "Value": ref("RunMachine")},
 }
 

@@ -37,6 +37,13 @@ STREAM_TRIGGERS = (
             {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"kind": {"S": ["Pool"]}}}},
         ),
     ),
+    StreamTrigger(
+        "arm",
+        (
+            {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"kind": {"S": ["Job"]}}}},
+            {"eventName": ["REMOVE"], "dynamodb": {"OldImage": {"kind": {"S": ["Job"]}}}},
+        ),
+    ),
     StreamTrigger("feed", ({"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": _RUN}},)),
     StreamTrigger(
         "cancel",

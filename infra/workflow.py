@@ -33,12 +33,14 @@ _AWS_FAULTS = [
 ]
 
 
-def _task(arn: Any, payload: Mapping[str, Any], *, token: bool = False, **rest: Any) -> dict[str, Any]:
+def _task(arn: Any, payload: Mapping[str, Any] | str, *, token: bool = False, **rest: Any) -> dict[str, Any]:
+    """A call of a function with a payload, or with the part of the state's input that a path names."""
     suffix = ".waitForTaskToken" if token else ""
+    told = {"Payload.$": payload} if isinstance(payload, str) else {"Payload": dict(payload)}
     return {
         "Type": "Task",
         "Resource": f"arn:aws:states:::lambda:invoke{suffix}",
-        "Parameters": {"FunctionName": arn, "Payload": dict(payload)},
+        "Parameters": {"FunctionName": arn, **told},
         **rest,
     }
 
@@ -116,15 +118,15 @@ def run_machine(arn: FunctionArn) -> dict[str, Any]:
 
 
 def ring_machine(arn: FunctionArn) -> dict[str, Any]:
-    """The timer state machine. Input: cluster, at (an ISO instant)."""
+    """The timer state machine. Input: at (an ISO instant), and what `ring` is given then."""
     return {
-        "Comment": "Rings dispatch at an instant",
+        "Comment": "Rings at an instant",
         "StartAt": "Wait",
         "States": {
             "Wait": {"Type": "Wait", "TimestampPath": "$.at", "Next": "Ring"},
             "Ring": _task(
                 arn("ring"),
-                {"cluster.$": "$.cluster"},
+                "$.about",
                 Retry=[
                     *_AWS_FAULTS,
                     {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 2.0, "MaxAttempts": 10},

@@ -6,6 +6,7 @@ deployed, and the product does not know of it: it finds an AWS in its environmen
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -20,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.aws.right_of_way import RightOfWay
-from sandbox.settings import BUCKET, REGION, ROLE, TABLE, WORKSPACE, Settings, settings_from
+from sandbox.settings import BUCKET, REGION, ROLE, TABLE, WORKSPACE, SettingError, Settings, settings_from
 
-FUNCTIONS = ("dispatch", "feed", "cancel", "launch", "check", "finish", "engine_event", "ring", "sweep")
+FUNCTIONS = ("dispatch", "arm", "feed", "cancel", "launch", "check", "finish", "engine_event", "ring", "sweep")
 CORES, GIB = 1000, 8000
 """What the default pool holds, whatever the laptop has: sizes are asked for as on a cluster, and capped when run."""
 
@@ -54,6 +55,7 @@ def start(settings: Settings) -> Sandbox:
     """Start everything; returns when requests are answered. Raises SetUpError with what to install."""
     from sandbox.aws.emr import spark as engine_spark
 
+    _check_port(settings.port)
     spark = engine_spark.prepare(settings.engine_python, os.environ, settings.home / "spark", say)
     sandbox = Sandbox(settings)
     os.environ.update(_aws_environment())
@@ -70,6 +72,15 @@ def start(settings: Settings) -> Sandbox:
     _expire(sandbox, storage)
     _serve(sandbox)
     return sandbox
+
+
+def _check_port(port: int) -> None:
+    """Raises OSError when somebody listens there: before anything is touched that the next start would have to mend."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        taken = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        raise OSError(f"port {port} of 127.0.0.1 {taken}; SPARKPLANE_PORT chooses another.") from None
 
 
 def _aws_environment() -> dict[str, str]:
@@ -186,6 +197,9 @@ def _provision(sandbox: Sandbox, functions: Any, engine: Any) -> None:
         "SPARKPLANE_WORKSPACE": WORKSPACE,
         "SPARKPLANE_RUN_MACHINE": run_machine,
         "SPARKPLANE_RING_MACHINE": ring_machine,
+        "SPARKPLANE_RING_FUNCTION": functions.arn("ring"),
+        "SPARKPLANE_SCHEDULE_ROLE": ROLE,
+        "SPARKPLANE_SCHEDULE_GROUP": provision.schedule_group(),
         "SPARKPLANE_VIRTUAL_CLUSTER": engine.ensure_virtual_cluster("sparkplane"),
         "SPARKPLANE_EXECUTION_ROLE": ROLE,
         "SPARKPLANE_URI_SCHEMES": sandbox.settings.schemes,
@@ -294,6 +308,7 @@ def _serve(sandbox: Sandbox) -> None:
 
 def main() -> int:
     """`make run`: start, say where, and stay until a signal. Returns the exit code."""
+    from sandbox.aws.dynamodb.storage import StorageError
     from sandbox.aws.emr.spark import SetUpError
 
     out, sys.stdout = sys.stdout, sys.stderr  # standard output is for the ready line alone
@@ -303,10 +318,10 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    settings = settings_from(os.environ)
     try:
+        settings = settings_from(os.environ)
         sandbox = start(settings)
-    except (SetUpError, OSError) as missing:
+    except (SetUpError, SettingError, StorageError, OSError) as missing:
         say(f"The sandbox cannot start: {missing}")
         return 1
     ready = f"ready {sandbox.url} user=admin token={settings.token} analytics_engine={sandbox.instance}"

@@ -51,6 +51,14 @@ def engine_rule(target: str) -> None:
     events.put_targets(Rule="sparkplane-engine", Targets=[{"Id": "engine-event", "Arn": target}])
 
 
+def schedule_group() -> str:
+    """The group of the jobs' entries in EventBridge Scheduler; returns its name."""
+    scheduler = boto3.client("scheduler")
+    if "sparkplane" not in {group["Name"] for group in scheduler.list_schedule_groups()["ScheduleGroups"]}:
+        scheduler.create_schedule_group(Name="sparkplane")
+    return "sparkplane"
+
+
 def sweep_schedule(target: str) -> None:
     """The hourly sweep."""
     scheduler = boto3.client("scheduler")

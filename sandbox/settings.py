@@ -15,6 +15,10 @@ WORKSPACE = "main"
 ROLE = "arn:aws:iam::123456789012:role/sparkplane-driver"
 
 
+class SettingError(Exception):
+    """A setting that cannot be right; the text names it."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """`max_drivers` is how many drivers may run at once in the default pool (None keeps what it has); `local_files`
@@ -34,17 +38,29 @@ class Settings:
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
-    """The settings; makes the home, and a token that stays the same over restarts unless one is given."""
+    """The settings; makes the home, and a token that stays the same over restarts unless one is given.
+
+    Raises SettingError, and OSError for a home that cannot be made.
+    """
     home = Path(environment.get("SPARKPLANE_HOME", ".sandbox")).absolute()
     home.mkdir(parents=True, exist_ok=True)
     return Settings(
         home=home,
-        port=int(environment.get("SPARKPLANE_PORT", "8080")),
+        port=_number(environment, "SPARKPLANE_PORT", most=65_535) or 8080,
         token=environment.get("SPARKPLANE_TOKEN") or _kept(home / "token", f"spk_{WORKSPACE}_"),
         engine_python=Path(environment.get("SPARKPLANE_ENGINE_PYTHON", ".venv-engine/bin/python")).absolute(),
-        max_drivers=int(drivers) if (drivers := environment.get("SPARKPLANE_MAX_DRIVERS", "")) else None,
+        max_drivers=_number(environment, "SPARKPLANE_MAX_DRIVERS", most=10_000),
         local_files=environment.get("SPARKPLANE_LOCAL_FILES", "1") != "0",
     )
+
+
+def _number(environment: Mapping[str, str], name: str, *, most: int) -> int | None:
+    text = environment.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= most):
+        raise SettingError(f"{name} is {text!r}; it must be a number from 1 to {most}.")
+    return int(text)
 
 
 def _kept(path: Path, prefix: str) -> str:

@@ -1,4 +1,4 @@
-"""A small Spark program. It writes to the file it is given when its first line runs, and when its first result is there."""
+"""A small Spark program. It writes to the file it is given when its first line runs and when it has a result."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ import time
 with open(sys.argv[1], "w") as stamps:
     stamps.write(f"{time.time()}\n")
 
-from pyspark.sql import SparkSession  # noqa: E402 - the first line is above
+from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.getOrCreate()
 total = spark.range(1000).selectExpr("sum(id)").collect()[0][0]

@@ -28,7 +28,7 @@ whole item, so that a page of a list is one query; a state change costs one smal
 | index | partition | lists |
 |---|---|---|
 | `by_kind` | `<ws>#<kind>` | all runs of a kind; with kind `JOB`, all saved jobs |
-| `by_live` | `<ws>#<kind>` | runs that have not ended |
+| `by_live` | `<ws>#<kind>` | runs that have not ended; with kind `JOB`, jobs whose schedule is not paused |
 | `by_job` | `<ws>#<job>` | a job's runs |
 | `by_pool` | `<ws>#<pool>#<kind>` | a pool's runs of a kind |
 | `by_state` | `<ws>#<pool>#<kind>#<state>` | a pool's runs of a kind in one state: a filter chooses a partition |
@@ -110,7 +110,9 @@ def _run_indexes(run: Run) -> dict[str, str]:
 
 
 def _job_indexes(job: Job) -> dict[str, str]:
-    return {SORT: sort_text(job.id), "by_kind": f"{job.workspace}#JOB"}
+    fires = job.schedule is not None and not job.schedule.paused
+    scheduled = {"by_live": f"{job.workspace}#JOB"} if fires else {}
+    return {SORT: sort_text(job.id), "by_kind": f"{job.workspace}#JOB", **scheduled}
 
 
 INDEXED: Mapping[type, Callable[[Any], dict[str, str]]] = {Run: _run_indexes, Job: _job_indexes}
@@ -137,6 +139,7 @@ LISTS: Mapping[str, tuple[str, str, str]] = {
     "pool": ("by_pool", "{0}#{1}#{2}", ""),
     "state": ("by_state", "{0}#{1}#{2}#{3}", ""),
     "jobs": ("by_kind", "{0}#JOB", ""),
+    "scheduled": ("by_live", "{0}#JOB", ""),
     "queue": ("", "#queue#{0}#{1}/{2}", ""),
     "holds": ("", "#holds#{0}", ""),
     "feed": ("", "{0}#feed", "event#"),

@@ -47,14 +47,14 @@ def parse_authorization(header: str | None, default_workspace: str) -> Credentia
     scheme, _, value = (header or "").strip().partition(" ")
     value = value.strip()
     if scheme.lower() == "bearer" and value:
-        return Credential(_workspace_of(value, default_workspace), value)
+        return Credential(workspace_of(value, default_workspace), value)
     if scheme.lower() in {"basic", "zenapikey"} and value:
         user, colon, secret = _decode(value).partition(":")
         secret = secret.rstrip("\r\n")
         if colon and user and secret:
             if scheme.lower() == "basic" and user == "token":
-                return Credential(_workspace_of(secret, default_workspace), secret)
-            workspace, user = split_user(user, _workspace_of(secret, default_workspace))
+                return Credential(workspace_of(secret, default_workspace), secret)
+            workspace, user = split_user(user, workspace_of(secret, default_workspace))
             return Credential(workspace, secret, user)
     raise Unauthenticated("Credentials were not provided, or are of a form that is not supported.")
 
@@ -72,7 +72,7 @@ def _decode(value: str) -> str:
         raise Unauthenticated("The credentials are not valid base64 text.") from None
 
 
-def _workspace_of(text: str, default_workspace: str) -> str:
+def workspace_of(text: str, default_workspace: str) -> str:
     """The workspace that a token's text names: ours, a JWT's claim, or else the default. Nothing is trusted by it:
     the token must still be found there."""
     if match := _TOKEN.fullmatch(text):

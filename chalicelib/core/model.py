@@ -178,6 +178,16 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class CronSchedule:
+    """When a job runs by itself: a Quartz expression in a time zone, since an instant."""
+
+    expression: str
+    zone: str
+    since: int
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A saved definition that makes runs: of `spec`. `settings` is what its dialect answers with."""
 
@@ -188,17 +198,20 @@ class Job:
     created_at: int
     max_concurrent_runs: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    schedule: CronSchedule | None = None
     version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class JobActivity:
-    """A job's counters, apart from the job so that lists stay slim: the last run's number, and the runs that live."""
+    """A job's counters, apart from the job so that lists stay slim: the last run's number, the runs that live, and the
+    newest fire of its schedule that made a run."""
 
     workspace: str
     job: int
     last_number: int = 0
     active: frozenset[int] = frozenset()
+    fired: int = 0
     version: int = 0
 
 

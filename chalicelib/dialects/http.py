@@ -226,6 +226,7 @@ def serve(
         answer = voice.error(error, request)
     except Exception:  # noqa: BLE001 - the outermost handler: every fault is answered in the dialect's shape
         logger().exception("request failed", request_id=request.request_id, path=request.path)
+        count("Faults")
         answer = voice.error(Fault(f"Internal error. Reference: {request.request_id}."), request)
     return _rendered(answer, request)
 
@@ -256,13 +257,16 @@ class Rendered(Response):
         return self.answer
 
 
+_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
+
+
 def _rendered(answer: Answer, request: Request) -> Rendered:
     headers = dict(answer.headers)
     body = b""
     if answer.status != 204 and not (answer.body is None and answer.status != 200):
         headers.setdefault("Content-Type", "application/json")
         body = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":")).encode()
-    encoded = len(body) > GZIP_OVER and "gzip" in request.headers.get("accept-encoding", "").lower()
+    encoded = len(body) > GZIP_OVER and bool(_GZIP.search(request.headers.get("accept-encoding", "")))
     if encoded:
         body = gzip.compress(body, compresslevel=5, mtime=0)
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}

@@ -20,6 +20,7 @@ from chalicelib.core.credentials import (
     password_matches,
     split_user,
     token_text,
+    workspace_of,
 )
 from chalicelib.core.errors import AlreadyExists, Forbidden, Invalid, NotFound, Unauthenticated
 from chalicelib.core.ids import external_name
@@ -101,7 +102,7 @@ def log_in(ports: Ports, username: str, secret: str) -> str:
     """
     import jwt  # imported here: only a login needs it, and cold starts pay for imports
 
-    workspace, name = split_user(username, ports.settings.workspace)
+    workspace, name = split_user(username, workspace_of(secret, ports.settings.workspace))
     principal = admit(ports, Credential(workspace, secret, name)).principal
     now = ports.clock.now()
     expires = now + SESSION_MS

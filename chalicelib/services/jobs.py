@@ -2,44 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.core.errors import Conflict, NotFound, TooLarge
 from chalicelib.core.ids import RANDOM_BITS, make_id
-from chalicelib.core.model import Job, JobActivity, Pool, Run, RunSpec
+from chalicelib.core.model import CronSchedule, Job, JobActivity, Pool, Run, RunSpec
 from chalicelib.core.states import Intent
 from chalicelib.ports import Clash, Delete, Ports, Put, jobs_of_workspace, key, runs_of_job
 from chalicelib.services.access import Call, read
 from chalicelib.services.runs import cancel, edit_run
 from chalicelib.services.submission import ATTEMPTS, check_spec
 
+MAX_SETTINGS = 100_000
+"""Bytes of a saved job's settings; with the spec made of them, a job must fit an item of the table several times."""
 
-def create_job(
-    ports: Ports,
-    call: Call,
-    spec: RunSpec,
-    *,
-    max_concurrent_runs: int,
-    settings: Mapping[str, Any],
-    fields: Mapping[str, str] | None = None,
-) -> Job:
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a job is made of: the spec of its runs, its policy among them, its schedule, and its dialect's own words."""
+
+    spec: RunSpec
+    max_concurrent_runs: int
+    settings: Mapping[str, Any]
+    schedule: CronSchedule | None = None
+
+
+def create_job(ports: Ports, call: Call, wanted: Definition, *, fields: Mapping[str, str] | None = None) -> Job:
     """Save a job. Raises Invalid, and NotFound for its pool. `fields` as in `check_spec`."""
-    check_spec(ports, spec, fields)
-    pool_key = key(Pool, call.workspace, spec.pool)
-    if pool_key not in read(ports, call, [pool_key]):
-        raise NotFound("Pool", spec.pool, field="pool")
+    _check(ports, call, wanted, fields)
     for _ in range(ATTEMPTS):
         now = ports.clock.now()
         id = make_id(now, ports.dice.bits(RANDOM_BITS))
-        job = Job(call.workspace, id, spec, call.principal.name, now, max_concurrent_runs, settings)
+        job = _defined(Job(call.workspace, id, wanted.spec, call.principal.name, now), wanted, now)
         try:
             ports.store.commit([Put(job), Put(JobActivity(call.workspace, id))])
             return job
         except Clash:
             continue
     raise Conflict("Too many jobs are being created at once; please try again.")
+
+
+def redefine_job(
+    ports: Ports, call: Call, job: int, define: Callable[[Job], Definition], fields: Mapping[str, str] | None = None
+) -> Job:
+    """Give a job another definition, made of the one that it has; runs that live keep theirs. Raises as `create_job`
+    does, and NotFound."""
+    for _ in range(ATTEMPTS):
+        found = get_job(ports, call, job)
+        wanted = define(found)
+        _check(ports, call, wanted, fields)
+        changed = _defined(found, wanted, ports.clock.now())
+        try:
+            ports.store.commit([Put(changed)])
+            return changed
+        except Clash:
+            call = replace(call, snapshot={})
+    raise Conflict("The job is being changed by too many at once; please try again.")
+
+
+def _defined(job: Job, wanted: Definition, now: int) -> Job:
+    """The job with a definition. A schedule that is new, changed or unpaused counts from now: it owes no older fire."""
+    schedule = wanted.schedule
+    if schedule and job.schedule and replace(schedule, since=0) == replace(job.schedule, since=0):
+        schedule = job.schedule
+    elif schedule:
+        schedule = replace(schedule, since=now)
+    return replace(
+        job,
+        spec=wanted.spec,
+        max_concurrent_runs=wanted.max_concurrent_runs,
+        settings=wanted.settings,
+        schedule=schedule,
+    )
+
+
+def _check(ports: Ports, call: Call, wanted: Definition, fields: Mapping[str, str] | None) -> None:
+    check_spec(ports, wanted.spec, fields)
+    if len(json.dumps(wanted.settings)) > MAX_SETTINGS:
+        raise TooLarge(f"The job's settings are larger than {MAX_SETTINGS} bytes.", field="settings")
+    pool_key = key(Pool, call.workspace, wanted.spec.pool)
+    if pool_key not in read(ports, call, [pool_key]):
+        raise NotFound("Pool", wanted.spec.pool, field="pool")
 
 
 def get_job(ports: Ports, call: Call, job: int) -> Job:

@@ -49,12 +49,14 @@ class Submitted:
 class Request:
     """What a dialect asks for beyond the spec: the caller's token, and what to do with a run too large for its pool.
 
-    `park_oversized` queues such a run until an administrator raises the limits (Analytics Engine); otherwise it is
-    refused with Unschedulable. `fields` are the dialect's names for a spec's parts, for errors (`check_spec`).
+    `fire` is the instant of the schedule that asks, 0 for none. `park_oversized` queues such a run until an
+    administrator raises the limits (Analytics Engine); otherwise it is refused with Unschedulable. `fields` are
+    the dialect's names for a spec's parts, for errors (`check_spec`).
     """
 
     idempotency: str = ""
     trigger: Trigger = Trigger.ON_DEMAND
+    fire: int = 0
     park_oversized: bool = False
     fields: Mapping[str, str] = field(default_factory=dict)
 
@@ -195,7 +197,8 @@ def _changes(ports: Ports, run: Run, activity: JobActivity | None, request: Requ
         changes.append(Put(queue_row(ports, run)))
     if activity:
         active = activity.active if run.ended else activity.active | {run.id}
-        changes.append(Put(replace(activity, last_number=run.number_in_job, active=active)))
+        fired = max(activity.fired, request.fire)
+        changes.append(Put(replace(activity, last_number=run.number_in_job, active=active, fired=fired)))
     if request.idempotency:
         expires = run.created_at + ports.settings.retention_days * 86_400_000
         changes.append(Put(Idempotency(run.workspace, request.idempotency, run.id, expires_at=expires)))

@@ -1,7 +1,8 @@
 """Repairs. Everything in Sparkplane is rung by somebody; the sweep finds what nobody rang for. Safe at any time.
 
 It runs at start and hourly while runs are live, and arms itself. It looks for granted runs without an execution,
-drivers that no run owns, a ledger that does not add up, and queues that nobody looks at.
+drivers that no run owns, a ledger that does not add up, fires of schedules that were lost or missed, and queues that
+nobody looks at.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from chalicelib.core.model import Hold, Pool, Run
 from chalicelib.ports import Clash, Delete, Ports, Put, holds_of, key
 from chalicelib.services.dispatch import dispatch
 from chalicelib.services.runs import edit_run
+from chalicelib.services.schedules import recover
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Repairs:
     restarted: int = 0
     strays: int = 0
     ledger: int = 0
+    missed: int = 0
     live: int = 0
 
 
@@ -34,8 +37,9 @@ def sweep(ports: Ports, cluster: str) -> Repairs:
     holds = _holds(ports, cluster)
     restarted = sum(_adopt(ports, hold) for hold in holds)
     strays = _stop_strays(ports, cluster)
+    missed = recover(ports, cluster)
     dispatch(ports, cluster)
-    return Repairs(restarted, strays, ledger, len(holds))
+    return Repairs(restarted, strays, ledger, missed, len(holds))
 
 
 def _holds(ports: Ports, cluster: str) -> list[Hold]:

@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.core.ids import external_name
 from chalicelib.observe import count, logger
 from chalicelib.ports import Ports
-from chalicelib.services import workflow
+from chalicelib.services import schedules, workflow
 from chalicelib.services.dispatch import dispatch
 from chalicelib.services.sweep import sweep
 
@@ -55,15 +55,19 @@ def engine_event_worker(ports: Ports, event: Mapping[str, Any]) -> None:
 
 
 def ring_worker(ports: Ports, event: Mapping[str, Any]) -> None:
-    """An instant has come at which a run may start."""
-    dispatch(ports, event["cluster"])
+    """An instant has come at which a run may start, or at which a job's schedule fires."""
+    if "job" not in event:
+        dispatch(ports, event["cluster"])
+        return
+    refused = schedules.due(ports, event["workspace"], event["job"], event["fire"])
+    logger().info("fire", job=external_name(event["workspace"], event["job"]), fire=event["fire"], refused=refused)
 
 
 def sweep_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
     """Find and mend what nobody rang for."""
     repairs = sweep(ports, event.get("cluster") or ports.settings.cluster)
     logger().info("sweep", **asdict(repairs))
-    mended = repairs.restarted + repairs.strays + repairs.ledger
+    mended = repairs.restarted + repairs.strays + repairs.ledger + repairs.missed
     if mended:
         count("Repairs", mended)
     return asdict(repairs)

@@ -1,4 +1,5 @@
-"""Workers on the table's stream: grant and start (`dispatch`), write the feed (`feed`), stop drivers (`cancel`).
+"""Workers on the table's stream: grant and start (`dispatch`), write the feed (`feed`), stop drivers (`cancel`),
+arrange the fires of schedules (`arm`).
 
 All are at-least-once: a batch that fails is brought again, and everything done here may be done twice. `infra.triggers`
 filters what reaches each.
@@ -17,7 +18,7 @@ from chalicelib.core.model import JobActivity, QueueRow, Run
 from chalicelib.core.states import Intent, RunState
 from chalicelib.observe import count, logger
 from chalicelib.ports import Ports
-from chalicelib.services import feed, jobs, workflow
+from chalicelib.services import feed, jobs, schedules, workflow
 from chalicelib.services.dispatch import dispatch
 
 Decode = Callable[[Mapping[str, Any]], Any]
@@ -59,6 +60,18 @@ def feed_worker(ports: Ports, decode: Decode, event: Mapping[str, Any]) -> dict[
             changes.append(feed.Transition(after, before.state if isinstance(before, Run) else None))
     appended = feed.append(ports, changes)
     logger().info("feed", appended=appended)
+    return {"batchItemFailures": []}
+
+
+def arm_worker(ports: Ports, decode: Decode, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrange the next fires of jobs that were made or changed, and forget those of jobs that were removed."""
+    for record in event["Records"]:
+        images = record["dynamodb"]
+        if "NewImage" in images:
+            schedules.arm(ports, decode(images["NewImage"]))
+        else:
+            job = decode(images["OldImage"])
+            ports.timers.disarm(job.workspace, job.id)
     return {"batchItemFailures": []}
 
 

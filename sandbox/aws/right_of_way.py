@@ -17,7 +17,7 @@ class RightOfWay:
     """A context manager around every request, and `wait` before every delivery."""
 
     def __init__(self, quiet: float = 0.004, most: float = 0.1) -> None:
-        """`quiet`: seconds without a request that count as a gap; `most`: seconds after which a delivery goes anyway."""
+        """`quiet`: seconds without a request that make a gap; `most`: seconds after which a delivery goes anyway."""
         self._quiet, self._most = quiet, most
         self._lock = threading.Lock()
         self._inside = 0

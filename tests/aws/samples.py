@@ -16,6 +16,7 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    Placement,
     Policy,
     Pool,
     Program,
@@ -44,6 +45,7 @@ SPEC = RunSpec(
     size=Size(2, 2048, 3, 9, 4, 4096),
     spark_version="3.5",
     policy=Policy(1000, -1, 5, True),
+    placement=Placement("vc", "role"),
     dialect="ilum",
     original={"nested": [{"a": None, "b": 1.5}], "empty": {}},
 )
@@ -70,7 +72,7 @@ RECORDS: list[Record] = [
     RUN,
     Job("main", 7, SPEC, "alice", 1_780_000_000_000, 5, {"name": "job", "n": 1}),
     JobActivity("main", 7, 3, frozenset({41, 42})),
-    Pool("main", "etl", 1, "3.5", {"a": "b"}, {"analytics_engine": {"x": 1}}, 2),
+    Pool("main", "etl", 1, "3.5", {"a": "b"}, Placement("vc", "role"), {"analytics_engine": {"x": 1}}, 2),
     Ledger(
         "default", AMOUNT, {"main/etl": PoolAccount(AMOUNT, Amount(1), 5, Amount(3, 4, 5, 6)), "b/c d": PoolAccount()}
     ),

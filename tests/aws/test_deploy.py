@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,12 +18,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from chalicelib import wiring
-from chalicelib.aws import clients
-from chalicelib.core.model import Role
 from chalicelib.dialects.http import METHODS
-from chalicelib.services import access, pools
-from infra.package import TEMPLATE, ZIP
+from infra.package import ROOT, TEMPLATE, ZIP
 from tests.aws import ministack
 
 REGION, STACK, UPLOADS = "us-east-1", "sparkplane", "uploads"
@@ -114,24 +113,29 @@ def _spell_out_methods(template: dict[str, Any]) -> None:
         paths[path] = {method.lower(): methods["x-amazon-apigateway-any-method"] for method in METHODS}
 
 
+def admin(environment: dict[str, str], *words: str) -> dict[str, Any]:
+    """The administrator's command, told of the deployment by the stack's own output."""
+    command = [sys.executable, "-m", "chalicelib.admin", *words]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
 @pytest.fixture(scope="module")
 def deployment(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The stack, deployed, with an administrator and a default pool."""
+    """The stack, deployed; a pool and an administrator are made by the administrator's command."""
     with pytest.MonkeyPatch.context() as patch, ministack.running(tmp_path_factory.mktemp("ministack")) as url:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
         made = _deploy(package, url)
-        told = made.client("lambda").get_function_configuration(FunctionName=f"{STACK}-api")
-        for name, value in {**told["Environment"]["Variables"], "AWS_ENDPOINT_URL": url}.items():
-            patch.setenv(name, value)
-        wiring.ports.cache_clear()
-        clients.client.cache_clear()
-        pools.ensure_pool(wiring.ports(), "main", "default")
-        access.create_user(wiring.ports(), "main", "admin", Role.ADMIN)
-        made.token = access.create_token(wiring.ports(), "main", "admin")
+        outputs = made.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+        (told,) = [one["OutputValue"] for one in outputs if one["OutputKey"] == "Environment"]
+        environment = {**os.environ, **dict(word.split("=", 1) for word in told.split()), "AWS_ENDPOINT_URL": url}
+        admin(environment, "pool", "set", "--pool", "default")
+        admin(environment, "user", "create", "--user", "alice", "--role", "admin")
+        made.token = admin(environment, "token", "create", "--user", "alice")["token"]
         yield made
-        wiring.ports.cache_clear()
-        clients.client.cache_clear()
 
 
 def test_the_stack_has_everything_that_the_template_names(deployment: Deployment, template: dict[str, Any]) -> None:

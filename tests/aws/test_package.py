@@ -35,7 +35,7 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 def statements(role: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The statements of a role's own policies."""
-    for policy in role["Policies"]:
+    for policy in role.get("Policies", ()):
         yield from policy["PolicyDocument"]["Statement"]
 
 
@@ -94,17 +94,30 @@ def test_every_function_has_a_role_of_its_own_and_logs_that_end(template: dict[s
     assert kept == {f"/aws/lambda/{function['FunctionName']['Fn::Sub']}" for function in functions.values()}
 
 
-def test_no_role_allows_everything_on_anything(template: dict[str, Any]) -> None:
-    for role in of_type(template, "AWS::IAM::Role").values():
-        for statement in statements(role):
-            if statement["Effect"] == "Allow":
-                assert "*" not in statement["Resource"]
-                assert not any("*" in action for action in statement["Action"])
+def test_no_policy_allows_everything_on_anything(template: dict[str, Any]) -> None:
+    policies = [s for role in of_type(template, "AWS::IAM::Role").values() for s in statements(role)]
+    policies += template["Resources"]["DriverPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    statements_ = [s["Fn::If"][1] if "Fn::If" in s else s for s in policies]
+    allowed = [s for s in statements_ if s["Effect"] == "Allow"]
+    assert len(allowed) > 50
+    for statement in allowed:
+        assert "*" not in statement["Resource"]
+        assert not any("*" in action for action in statement["Action"])
 
 
-def test_the_drivers_role_is_denied_the_table(template: dict[str, Any]) -> None:
-    role = template["Resources"]["DriverRole"]["Properties"]
-    denied = [s for s in statements(role) if s["Effect"] == "Deny"]
+def test_other_virtual_clusters_are_reached_only_if_the_owner_names_them(template: dict[str, Any]) -> None:
+    found = list(statements(template["Resources"]["LaunchRole"]["Properties"]))
+    conditional = [s["Fn::If"] for s in found if "Fn::If" in s]
+    assert {condition for condition, _, _ in conditional} == {"HasPoolClusters"}
+    actions = {action for _, statement, _ in conditional for action in statement["Action"]}
+    assert actions == {
+        f"emr-containers:{a}" for a in ("StartJobRun", "TagResource", "ListJobRuns", "DescribeJobRun", "CancelJobRun")
+    }
+
+
+def test_the_drivers_policy_denies_the_table(template: dict[str, Any]) -> None:
+    policy = template["Resources"]["DriverPolicy"]["Properties"]["PolicyDocument"]
+    denied = [s for s in policy["Statement"] if s["Effect"] == "Deny"]
     assert any(s["Action"] == ["dynamodb:*"] and {"Fn::Sub": "${Table.Arn}"} in s["Resource"] for s in denied)
 
 
@@ -159,7 +172,7 @@ def test_every_dead_letter_queue_has_an_alarm_and_alarms_are_free(template: dict
 def test_nothing_in_the_stack_costs_by_the_hour(template: dict[str, Any]) -> None:
     idle_is_free = {
         "AWS::ApiGateway::BasePathMapping", "AWS::ApiGateway::DomainName", "AWS::CloudWatch::Alarm",
-        "AWS::DynamoDB::Table", "AWS::EMRContainers::VirtualCluster", "AWS::Events::Rule", "AWS::IAM::Role",
+        "AWS::DynamoDB::Table", "AWS::EMRContainers::VirtualCluster", "AWS::Events::Rule", "AWS::IAM::ManagedPolicy", "AWS::IAM::Role",
         "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Permission",
         "AWS::Logs::LogGroup", "AWS::Route53::RecordSet", "AWS::S3::Bucket", "AWS::S3::BucketPolicy",
         "AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Serverless::Api", "AWS::Serverless::Function",

@@ -11,19 +11,21 @@ import pytest
 
 import app
 from chalicelib.core import transitions
-from chalicelib.core.model import Run
+from chalicelib.core.model import Placement, Run
 from chalicelib.core.states import Intent, RunState
 from chalicelib.ports import Hold, Put, key
-from chalicelib.services import workflow
+from chalicelib.services import pools, workflow
 from chalicelib.services.runs import edit_run
 from infra.functions import LOGICAL
-from infra.policies import DRIVER_DENIALS, DRIVER_GRANTS, GRANTS, Grant, grants_of
+from infra.policies import DRIVER_DENIALS, DRIVER_GRANTS, GRANTS, JOB_RUNS, VIRTUAL_CLUSTER, Grant, grants_of
+from infra.policies import DRIVER_ROLE as DRIVER_ROLE_TEXT
 from tests.aws.world import BUCKET, DRIVER_ROLE, REGION, STACK, TABLE, AwsCall, World, arn, deployed
 
 LARGE = "x" * 30_000
 """A value that moves a run's spec out of the table."""
 
 TABLE_ARN = arn("dynamodb", f"table/{TABLE}")
+POOL_ROLE = "arn:aws:iam::123456789012:role/of-a-pool"
 BUCKET_ARN = f"arn:aws:s3:::{BUCKET}"
 
 
@@ -37,6 +39,7 @@ def resolved(text: str, world: World) -> str:
         "Table.Arn": TABLE_ARN,
         "Bucket.Arn": BUCKET_ARN,
         "VirtualCluster": world.virtual_cluster,
+        "PoolCluster": world.other_cluster,
         "DriverRole.Arn": DRIVER_ROLE,
     }
     return re.sub(r"\$\{([^}]+)\}", lambda found: values.get(found[1], f"arn:aws:unknown:{found[1]}"), text)
@@ -98,17 +101,17 @@ def needs_of(call: AwsCall) -> list[Need]:
 
 
 def grants(grant: Grant, need: Need, world: World) -> bool:
-    """Whether a statement allows this."""
+    """Whether a statement allows this, in a deployment whose owner named another virtual cluster and execution role."""
     action, resource, context = need
-    conditions = [
-        context.get(name) == resolved(text, world)
-        for name, text in grant.condition.get("StringEquals", {}).items()
-    ]  # fmt: skip
-    return (
-        action in grant.actions
-        and any(fnmatchcase(resource, resolved(text, world)) for text in grant.resources)
-        and all(conditions)
+    resources, conditions = set(grant.resources), grant.condition.get("StringEquals", {})
+    allowed = {resolved(text, world) for text in resources}
+    if resources & {VIRTUAL_CLUSTER, JOB_RUNS}:
+        allowed |= {resolved(text.replace("${VirtualCluster}", "${PoolCluster}"), world) for text in resources}
+    held = all(
+        context.get(name) in {resolved(text, world), POOL_ROLE if text == DRIVER_ROLE_TEXT else ""}
+        for name, text in conditions.items()
     )
+    return action in grant.actions and any(fnmatchcase(resource, one) for one in allowed) and held
 
 
 # What the deployment is put through. Every run has a spec too large for the table, so that all read it from S3.
@@ -276,6 +279,23 @@ def _removal(story: Story, job: int, run: int) -> dict[str, Any]:
     return {"eventName": "REMOVE", "dynamodb": {"OldImage": put["Item"], "SequenceNumber": "1"}}
 
 
+def _elsewhere(story: Story) -> None:
+    """A run of a pool that names a virtual cluster and an execution role of its own."""
+    placement = Placement(story.world.other_cluster, POOL_ROLE)
+    pools.ensure_pool(story.world.ports, "main", "elsewhere", defaults={"placement": placement})
+    cluster = {"spark_version": "15.4.x-scala2.12", "instance_pool_id": "elsewhere", "num_workers": 1}
+    run = story.granted(new_cluster=cluster)
+    story.drive("launch", run)
+    assert story.record(run).engine_id.startswith(story.world.other_cluster)
+    story.heard(run)
+    story.drive("check", run)
+    story.intend(run)
+    story.world.pump()
+    story.drive("finish", run)
+    assert story.record(run).state is RunState.CANCELED
+    story.world.invoke("sweep", {})
+
+
 def _applications(story: Story) -> None:
     api = story.world.api
     login = api("POST", "/v1/authorize", {"username": "admin", "password": "password"}, token="")
@@ -349,7 +369,7 @@ def lived() -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch, deployed(patch) as world:
         story = Story(world)
         world.api("GET", "/health", token="")
-        for chapter in (_a_good_run, _launches_that_died, _cancels, _jobs, _applications, _rings, _repairs):
+        for chapter in (_a_good_run, _launches_that_died, _cancels, _jobs, _elsewhere, _applications, _rings, _repairs):
             chapter(story)
         world.api("GET", "/api/2.0/jobs/runs/get", run_id=story.submit())
         yield world

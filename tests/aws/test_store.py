@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from chalicelib.core.capacity import Amount, Ledger, PoolAccount
 from chalicelib.core.model import Hold, Job, Program, ProgramKind, Role, Run, RunKind, RunSpec, Token
 from chalicelib.core.states import Intent, RunState
 from chalicelib.ports import (
+    Change,
     Clash,
     Delete,
     Listing,
@@ -32,14 +33,28 @@ from chalicelib.ports import (
     runs_of_workspace,
 )
 from tests.aws.samples import AMOUNT, RECORDS, RUN, SPEC, run, written
-from tests.aws.world import BUCKET, TABLE, World
+from tests.aws.world import BUCKET, TABLE, World, deployed
 
 DAY_S = 86_400
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[World]:
+    """One deployment for all tests here."""
+    with pytest.MonkeyPatch.context() as patch, deployed(patch) as made:
+        yield made
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    """The deployment, emptied."""
+    shared.empty()
+    return shared
+
+
 @pytest.fixture
 def store(world: World) -> Store:
-    """A store on an empty table (but for an administrator and the default pool)."""
+    """A store on an empty table."""
     return world.ports.store
 
 
@@ -60,11 +75,8 @@ def test_there_is_a_sample_of_every_type_of_record() -> None:
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 def test_a_record_comes_back_as_it_was_put(store: Store, record: Record) -> None:
-    key_ = key_of(record)
-    if before := store.fetch([key_]).get(key_):  # the deployment's own
-        record = replace(record, version=before.version)
     store.commit([Put(record)])
-    assert store.fetch([key_]) == {key_: replace(record, version=record.version + 1)}
+    assert store.fetch([key_of(record)]) == {key_of(record): written(record)}
 
 
 def test_a_record_with_defaults_only_comes_back_too(store: Store) -> None:
@@ -168,7 +180,7 @@ def test_a_grant_of_a_ledger_that_was_released_meanwhile_clashes(store: Store) -
 def test_a_release_is_undone_with_its_transaction(store: Store) -> None:
     store.commit([Put(LEDGER)])
     with pytest.raises(Clash):
-        store.commit([Release("big", "main/etl", AMOUNT), Delete(RUN)])
+        store.commit([Release("big", "main/etl", AMOUNT), Delete(written(RUN))])
     assert store.fetch([key_of(LEDGER)])[key_of(LEDGER)] == written(LEDGER)
 
 
@@ -210,40 +222,67 @@ def cancelled(*codes: str) -> Answer:
     return answer
 
 
-def in_progress() -> dict[str, Any]:
-    """The same transaction is under way."""
-    exception = client("dynamodb").exceptions.TransactionInProgressException
-    raise exception({"Error": {"Code": "TransactionInProgressException"}}, "TransactWriteItems")
+def refused(code: str, operation: str) -> Answer:
+    """A call that DynamoDB refused."""
+
+    def answer() -> dict[str, Any]:
+        raise client("dynamodb").exceptions.from_code(code)({"Error": {"Code": code, "Message": ""}}, operation)
+
+    return answer
+
+
+TWO = [Put(RUN), Put(LEDGER)]
+ALL_BUSY = [
+    cancelled("TransactionConflict", "None"),
+    cancelled("None", "ThrottlingError"),
+    refused("TransactionInProgressException", "TransactWriteItems"),
+]
 
 
 def test_a_transaction_that_met_another_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = [cancelled("TransactionConflict"), cancelled("ThrottlingError"), in_progress]
-    day = BadDay(monkeypatch, "TransactWriteItems", answers)
-    store.commit([Put(RUN)])
+    day = BadDay(monkeypatch, "TransactWriteItems", list(ALL_BUSY))
+    store.commit(TWO)
     assert day.asked == 4
+    assert set(store.fetch([key_of(RUN), key_of(LEDGER)])) == {key_of(RUN), key_of(LEDGER)}
+
+
+def test_a_single_write_that_met_a_transaction_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    day = BadDay(monkeypatch, "PutItem", [refused("TransactionConflictException", "PutItem")])
+    store.commit([Put(RUN)])
+    assert day.asked == 2
     assert store.fetch([key_of(RUN)]) == {key_of(RUN): written(RUN)}
 
 
 def test_a_failed_condition_is_a_clash_though_another_item_conflicted(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    day = BadDay(monkeypatch, "TransactWriteItems", [cancelled("TransactionConflict", "ConditionalCheckFailed")])
+    day = BadDay(monkeypatch, "TransactWriteItems", [cancelled("ConditionalCheckFailed", "TransactionConflict")])
     with pytest.raises(Clash) as clash:
-        store.commit([Put(LEDGER), Put(RUN)])
+        store.commit(TWO)
     assert (clash.value.keys, day.asked) == ({key_of(RUN)}, 1)
 
 
-def test_a_transaction_that_always_meets_others_ends_in_a_clash(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    day = BadDay(monkeypatch, "TransactWriteItems", [cancelled("TransactionConflict")] * 100)
+@pytest.mark.parametrize(
+    ("changes", "operation", "busy"),
+    [
+        (TWO, "TransactWriteItems", cancelled("TransactionConflict", "None")),
+        (TWO[:1], "PutItem", refused("TransactionConflictException", "PutItem")),
+    ],
+    ids=["transaction", "single write"],
+)
+def test_a_write_that_always_meets_others_ends_in_a_clash(
+    store: Store, monkeypatch: pytest.MonkeyPatch, changes: list[Change], operation: str, busy: Answer
+) -> None:
+    day = BadDay(monkeypatch, operation, [busy] * 100)
     with pytest.raises(Clash):
-        store.commit([Put(RUN)])
+        store.commit(changes)
     assert day.asked == dynamo.BUSY_RETRIES
 
 
 def test_a_transaction_that_dynamodb_calls_wrong_is_not_hidden(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    day = BadDay(monkeypatch, "TransactWriteItems", [cancelled("ValidationError")])
+    day = BadDay(monkeypatch, "TransactWriteItems", [cancelled("ValidationError", "None")])
     with pytest.raises(ClientError):
-        store.commit([Put(RUN)])
+        store.commit(TWO)
     assert day.asked == 1
 
 

@@ -69,6 +69,7 @@ QUOTA = {
     "message": "This Job/Application requested exceeded Service Instance quota, "
     "please contact your instance admin to increase quota",
 }
+ALLOWED = "allowed are https, local, s3, s3a."
 LONG = re.compile(r"[A-Z][a-z]+day \d\d [A-Z][a-z]+ \d{4} \d\d:\d\d:\d\d\.\d{3}\+0000")
 
 
@@ -92,9 +93,11 @@ def test_each_example_of_the_document_is_accepted_as_it_stands(
 
 def test_an_ended_application_is_shown_with_every_field_of_the_document(service: Service, alice: Client) -> None:
     ensure_pool(
-        service.ports, "main", "default",
+        service.ports,
+        "main",
+        "default",
         defaults={"conf": {"spark.driver.memory": "8G", "spark.driver.cores": "2"}, "spark_version": "3.4"},
-    )  # fmt: skip
+    )
     run, path = submit(alice, R)
     service.end(run)
     service.store.seed(replace(service.run(run), application_id="app-20250103084042-0000"))
@@ -212,9 +215,7 @@ def test_a_platforms_fault_is_told_as_such(service: Service, alice: Client) -> N
     assert told == {"type": "server_error", "code": "cluster_unavailable", "message": "No nodes."}
 
 
-def test_an_application_beyond_the_quota_is_queued_with_the_documents_sentence(
-    service: Service, alice: Client
-) -> None:
+def test_an_application_beyond_the_quota_is_queued_with_the_documents_sentence(service: Service, alice: Client) -> None:
     ensure_pool(service.ports, "main", "default", maximum=Amount(1000, 1024, 0, 10))
     run, path = submit(alice)
     service.play()
@@ -254,11 +255,19 @@ def test_the_defaults_shown_are_those_at_submission(service: Service, alice: Cli
 
 def test_everything_that_details_can_say_reaches_the_run(service: Service, alice: Client) -> None:
     body = details(
-        application="s3://code/main.jar", **{"class": "org.Main"}, name="named", env={"STAGE": "test"},
-        jars="s3://l/a.jar, s3://l/b.jar", packages="g:a:1,g:b:2", repositories="https://r.test", files="s3://l/f#g",
-        archives="s3://l/x.zip", conf={"ae.spark.executor.count": 3, "spark.executor.cores": "2"},
-        **{"driver-class-path": "/opt/x"}, runtime={"spark_version": "3.4"},
-    )  # fmt: skip
+        application="s3://code/main.jar",
+        **{"class": "org.Main"},
+        name="named",
+        env={"STAGE": "test"},
+        jars="s3://l/a.jar, s3://l/b.jar",
+        packages="g:a:1,g:b:2",
+        repositories="https://r.test",
+        files="s3://l/f#g",
+        archives="s3://l/x.zip",
+        conf={"ae.spark.executor.count": 3, "spark.executor.cores": "2"},
+        **{"driver-class-path": "/opt/x"},
+        runtime={"spark_version": "3.4"},
+    )
     spec = service.run(submit(alice, body)[0]).spec
     assert (spec.name, spec.program.main_class, spec.environment) == ("named", "org.Main", {"STAGE": "test"})
     assert spec.files.jars == ("s3://l/a.jar", "s3://l/b.jar")
@@ -283,57 +292,88 @@ def test_an_application_without_a_name_is_called_like_its_file(alice: Client) ->
     ("body", "status", "message", "field"),
     [
         ({}, 400, "application_details is required.", "application_details"),
-        ({"application_details": {}}, 400, "application_details.application is required.", "application_details.application"),
         (
-            {"application_details": "s3://a/b.py"}, 400,
-            "application_details: expected object, found string.", "application_details",
+            {"application_details": {}},
+            400,
+            "application_details.application is required.",
+            "application_details.application",
         ),
         (
-            details(application=5), 400,
-            "application_details.application: expected string, found number.", "application_details.application",
+            {"application_details": "s3://a/b.py"},
+            400,
+            "application_details: expected object, found string.",
+            "application_details",
         ),
         (
-            details(arguments="1 2"), 400,
-            "application_details.arguments: expected array, found string.", "application_details.arguments",
+            details(application=5),
+            400,
+            "application_details.application: expected string, found number.",
+            "application_details.application",
         ),
         (
-            details(arguments=[1]), 400,
-            "application_details.arguments.0: expected string, found number.", "application_details.arguments.0",
-        ),
-        (details(conf=[1]), 400, "application_details.conf: expected an object, found array.", "application_details.conf"),
-        (
-            details(application="s3://a/b.jar"), 400,
-            "application_details.class is required for a jar.", "application_details.class",
+            details(arguments="1 2"),
+            400,
+            "application_details.arguments: expected array, found string.",
+            "application_details.arguments",
         ),
         (
-            details(application="gopher://a/b.py"), 400,
-            "application_details.application: the URI 'gopher://a/b.py' is of scheme 'gopher'; "
-            "allowed are https, local, s3, s3a.", "application_details.application",
+            details(arguments=[1]),
+            400,
+            "application_details.arguments.0: expected string, found number.",
+            "application_details.arguments.0",
         ),
         (
-            details(application="s3://a/../b.py"), 400,
-            "application_details.application: 's3://a/../b.py' has a '..' in its path.", "application_details.application",
+            details(conf=[1]),
+            400,
+            "application_details.conf: expected an object, found array.",
+            "application_details.conf",
         ),
         (
-            details(conf={"spark.kubernetes.namespace": "x"}), 400,
+            details(application="s3://a/b.jar"),
+            400,
+            "application_details.class is required for a jar.",
+            "application_details.class",
+        ),
+        (
+            details(application="gopher://a/b.py"),
+            400,
+            f"application_details.application: the URI 'gopher://a/b.py' is of scheme 'gopher'; {ALLOWED}",
+            "application_details.application",
+        ),
+        (
+            details(application="s3://a/../b.py"),
+            400,
+            "application_details.application: 's3://a/../b.py' has a '..' in its path.",
+            "application_details.application",
+        ),
+        (
+            details(conf={"spark.kubernetes.namespace": "x"}),
+            400,
             "application_details.conf: spark.kubernetes.namespace is set by the platform and cannot be overridden.",
             "application_details.conf",
         ),
         (
-            details(runtime={"spark_version": "9.9"}), 400,
-            "Spark 9.9 is not available. Known versions: 3.3, 3.4, 3.5.", "spark_version",
+            details(runtime={"spark_version": "9.9"}),
+            400,
+            "Spark 9.9 is not available. Known versions: 3.3, 3.4, 3.5.",
+            "spark_version",
         ),
         (
-            {**details(), "volumes": [{"name": "v"}]}, 400, "volumes are not supported by this service yet.", "volumes",
+            {**details(), "volumes": [{"name": "v"}]},
+            400,
+            "volumes are not supported by this service yet.",
+            "volumes",
         ),
         (
-            details(conf={"spark.executor.memory": "lots"}), 400,
-            "spark.executor.memory: 'lots' is not an amount of memory such as 512m, 4g or 20Gi.", "spark.executor.memory",
+            details(conf={"spark.executor.memory": "lots"}),
+            400,
+            "spark.executor.memory: 'lots' is not an amount of memory such as 512m, 4g or 20Gi.",
+            "spark.executor.memory",
         ),
         ([], 400, "The body of the request must be a JSON object.", ""),
         (None, 400, "The body of the request must be a JSON object.", ""),
     ],
-)  # fmt: skip
+)
 def test_an_application_that_can_never_be_right_is_refused_by_name_and_changes_nothing(
     service: Service, alice: Client, body: Any, status: int, message: str, field: str
 ) -> None:
@@ -388,15 +428,11 @@ def test_a_list_by_state_has_what_is_shown_in_that_state_and_nothing_else(servic
         assert [entry["state"] for entry in entries] == [state]
 
 
-KNOWN = (
-    "ACCEPTED, AUTO_TERMINATED, FAILED, FINISHED, OPS_TERMINATED, QUEUED, RUNNING, STOPPED, SUBMITTED, WAITING"
-)
+KNOWN = "ACCEPTED, AUTO_TERMINATED, FAILED, FINISHED, OPS_TERMINATED, QUEUED, RUNNING, STOPPED, SUBMITTED, WAITING"
 
 
 @pytest.mark.parametrize("state", ["DREAMING", "RUNNING,DREAMING", "", ","])
-def test_a_state_that_nobody_knows_is_refused_with_those_that_are(
-    service: Service, alice: Client, state: str
-) -> None:
+def test_a_state_that_nobody_knows_is_refused_with_those_that_are(service: Service, alice: Client, state: str) -> None:
     answer = alice.get(service.applications(), state=state)
     refused(answer, 400, "invalid_request", f"state: '{state}' is not a list of states. Known: {KNOWN}.", "state")
 
@@ -460,7 +496,7 @@ def test_an_application_id_that_is_no_guid_is_a_bad_request(service: Service, al
 
 def test_an_application_belongs_to_its_instance(service: Service, alice: Client) -> None:
     ensure_pool(service.ports, "main", "gold")
-    run, path = submit(alice)
+    _, path = submit(alice)
     uuid = path.rpartition("/")[2]
     answer = alice.get(f"{service.applications('gold')}/{uuid}")
     refused(answer, 404, "not_found", f"Application {uuid} does not exist.", "application_id")

@@ -30,6 +30,7 @@ ONE_TASK = (
     "must be specified; found"
 )
 NO_CLUSTER = "One of new_cluster or existing_cluster_id must be specified."
+ALLOWED = "allowed are https, local, s3, s3a."
 CLUSTER_SPEC = "settings.cluster_spec.new_cluster"
 
 
@@ -45,228 +46,290 @@ BODIES: dict[str, tuple[Any, str, str]] = {
     "nothing at all": ({}, INVALID, f"{ONE_TASK} none."),
     "no task": (python(spark_python_task=None), INVALID, f"{ONE_TASK} none."),
     "two tasks": (
-        python(spark_jar_task={"main_class_name": "A"}), INVALID, f"{ONE_TASK} spark_jar_task and spark_python_task."
+        python(spark_jar_task={"main_class_name": "A"}),
+        INVALID,
+        f"{ONE_TASK} spark_jar_task and spark_python_task.",
     ),
     "a notebook and a jar": (
-        jar(notebook_task={"notebook_path": "/a"}), INVALID, f"{ONE_TASK} notebook_task and spark_jar_task."
+        jar(notebook_task={"notebook_path": "/a"}),
+        INVALID,
+        f"{ONE_TASK} notebook_task and spark_jar_task.",
     ),
     "a notebook": (
-        python(spark_python_task=None, notebook_task={"notebook_path": "/a"}), INVALID,
+        python(spark_python_task=None, notebook_task={"notebook_path": "/a"}),
+        INVALID,
         "notebook_task is not supported by this service yet.",
     ),
     "a pipeline": (
-        python(spark_python_task=None, pipeline_task={"pipeline_id": "p"}), INVALID,
+        python(spark_python_task=None, pipeline_task={"pipeline_id": "p"}),
+        INVALID,
         "pipeline_task is not supported by this service yet.",
     ),
     "a job that runs a job": (
-        python(spark_python_task=None, run_job_task={"job_id": 1}), INVALID,
+        python(spark_python_task=None, run_job_task={"job_id": 1}),
+        INVALID,
         "run_job_task is not supported by this service yet.",
     ),
     "no cluster": (python(new_cluster=None), INVALID, NO_CLUSTER),
     "an existing cluster": (
-        python(new_cluster=None, existing_cluster_id="1201-my-cluster"), INVALID,
+        python(new_cluster=None, existing_cluster_id="1201-my-cluster"),
+        INVALID,
         "Cluster 1201-my-cluster does not exist.",
     ),
     "both kinds of cluster": (
-        python(existing_cluster_id="1201-my-cluster"), INVALID,
+        python(existing_cluster_id="1201-my-cluster"),
+        INVALID,
         "Only one of new_cluster and existing_cluster_id may be specified.",
     ),
     "an empty cluster": (python(new_cluster={}), INVALID, "Missing required field: new_cluster.spark_version"),
     "a cluster without a size": (on(num_workers=None), INVALID, f"Missing required field: {CLUSTER_SPEC}.size"),
     "a cluster with two sizes": (
-        on(autoscale={"min_workers": 1, "max_workers": 2}), INVALID,
+        on(autoscale={"min_workers": 1, "max_workers": 2}),
+        INVALID,
         "Only one of num_workers and autoscale may be specified.",
     ),
-    "a cluster without nodes": (
-        on(node_type_id=None), INVALID, f"Missing required field: {CLUSTER_SPEC}.node_type_id"
-    ),
+    "a cluster without nodes": (on(node_type_id=None), INVALID, f"Missing required field: {CLUSTER_SPEC}.node_type_id"),
     "an autoscale that does not scale": (
-        on(num_workers=None, autoscale={"min_workers": 3, "max_workers": 3}), INVALID,
+        on(num_workers=None, autoscale={"min_workers": 3, "max_workers": 3}),
+        INVALID,
         "autoscale.max_workers must be strictly greater than min_workers.",
     ),
-    "a negative number of workers": (
-        on(num_workers=-1), INVALID, "num_workers must be between 0 and 100000."
-    ),
+    "a negative number of workers": (on(num_workers=-1), INVALID, "num_workers must be between 0 and 100000."),
     "a node type of nobody's": (on(node_type_id="quantum.large"), INVALID, "Node type quantum.large is not supported."),
     "a driver's node type of nobody's": (
-        on(driver_node_type_id="abacus"), INVALID, "Node type abacus is not supported."
+        on(driver_node_type_id="abacus"),
+        INVALID,
+        "Node type abacus is not supported.",
     ),
     "a runtime that is no version": (on(spark_version="latest"), INVALID, "Invalid spark version latest."),
     "a runtime of the far future": (
-        on(spark_version="99.9.x-scala2.13"), INVALID, "Invalid spark version 99.9.x-scala2.13."
+        on(spark_version="99.9.x-scala2.13"),
+        INVALID,
+        "Invalid spark version 99.9.x-scala2.13.",
     ),
     "a pool that does not exist": (on(instance_pool_id="no-such-pool"), INVALID, "Pool no-such-pool does not exist."),
     "a pool with an endless name": (
-        on(instance_pool_id="p" * 5000), INVALID,
+        on(instance_pool_id="p" * 5000),
+        INVALID,
         "Invalid value for field new_cluster.instance_pool_id: String should have at most 255 characters",
     ),
     "a conf that would change who runs": (
-        on(spark_conf={"spark.kubernetes.namespace": "kube-system"}), INVALID,
+        on(spark_conf={"spark.kubernetes.namespace": "kube-system"}),
+        INVALID,
         "new_cluster.spark_conf: spark.kubernetes.namespace is set by the platform and cannot be overridden.",
     ),
     "a conf with credentials": (
-        on(spark_conf={"spark.hadoop.fs.s3a.access.key": "AKIA"}), INVALID,
+        on(spark_conf={"spark.hadoop.fs.s3a.access.key": "AKIA"}),
+        INVALID,
         "new_cluster.spark_conf: spark.hadoop.fs.s3a.access.key is set by the platform and cannot be overridden.",
     ),
     "an environment that is not ASCII": (
-        on(spark_env_vars={"STAGE": "prüfung"}), INVALID,
+        on(spark_env_vars={"STAGE": "prüfung"}),
+        INVALID,
         "new_cluster.spark_env_vars: STAGE has characters that are not ASCII.",
     ),
     "an amount of memory that is none": (
-        on(spark_conf={"spark.executor.memory": "plenty"}), INVALID,
+        on(spark_conf={"spark.executor.memory": "plenty"}),
+        INVALID,
         "spark.executor.memory: 'plenty' is not an amount of memory such as 512m, 4g or 20Gi.",
     ),
     "a file of the machine": (
-        python_task(python_file="file:///etc/passwd"), INVALID,
-        "spark_python_task.python_file: the URI 'file:///etc/passwd' is of scheme 'file'; allowed are https, local, s3, s3a.",
+        python_task(python_file="file:///etc/passwd"),
+        INVALID,
+        f"spark_python_task.python_file: the URI 'file:///etc/passwd' is of scheme 'file'; {ALLOWED}",
     ),
     "a bare path of the machine": (
-        python_task(python_file="/etc/passwd"), INVALID,
-        "spark_python_task.python_file: the URI '/etc/passwd' is of scheme 'file'; allowed are https, local, s3, s3a.",
+        python_task(python_file="/etc/passwd"),
+        INVALID,
+        f"spark_python_task.python_file: the URI '/etc/passwd' is of scheme 'file'; {ALLOWED}",
     ),
     "a scheme of nobody's": (
-        python_task(python_file="gopher://host/main.py"), INVALID,
-        "spark_python_task.python_file: the URI 'gopher://host/main.py' is of scheme 'gopher'; allowed are https, local, s3, s3a.",
+        python_task(python_file="gopher://host/main.py"),
+        INVALID,
+        f"spark_python_task.python_file: the URI 'gopher://host/main.py' is of scheme 'gopher'; {ALLOWED}",
     ),
     "a path that climbs": (
-        python_task(python_file="s3://code/../secret/main.py"), INVALID,
+        python_task(python_file="s3://code/../secret/main.py"),
+        INVALID,
         "spark_python_task.python_file: 's3://code/../secret/main.py' has a '..' in its path.",
     ),
     "a path that climbs in disguise": (
-        python_task(python_file="s3://code/%2e%2e/main.py"), INVALID,
+        python_task(python_file="s3://code/%2e%2e/main.py"),
+        INVALID,
         "spark_python_task.python_file: 's3://code/%2e%2e/main.py' has a '..' in its path.",
     ),
     "a dbfs path that climbs out of the workspace": (
-        python_task(python_file="dbfs:/../../elsewhere/dbfs/main.py"), INVALID,
+        python_task(python_file="dbfs:/../../elsewhere/dbfs/main.py"),
+        INVALID,
         "spark_python_task.python_file: 's3://bucket/main/dbfs/../../elsewhere/dbfs/main.py' has a '..' in its path.",
     ),
     "a jar of the machine": (
-        jar(libraries=[{"jar": "file:/etc/app.jar"}]), INVALID,
-        "libraries: the URI 'file:/etc/app.jar' is of scheme 'file'; allowed are https, local, s3, s3a.",
+        jar(libraries=[{"jar": "file:/etc/app.jar"}]),
+        INVALID,
+        f"libraries: the URI 'file:/etc/app.jar' is of scheme 'file'; {ALLOWED}",
     ),
     "a file without a name": (
-        python_task(parameters=[]), INVALID, "Missing required field: spark_python_task.python_file"
+        python_task(parameters=[]),
+        INVALID,
+        "Missing required field: spark_python_task.python_file",
     ),
     "an empty file name": (
-        python_task(python_file=""), INVALID,
+        python_task(python_file=""),
+        INVALID,
         "Invalid value for field spark_python_task.python_file: String should have at least 1 character",
     ),
     "a jar task without a class": (
-        jar(spark_jar_task={"parameters": ["a"]}), INVALID, "Missing required field: spark_jar_task.main_class_name"
+        jar(spark_jar_task={"parameters": ["a"]}),
+        INVALID,
+        "Missing required field: spark_jar_task.main_class_name",
     ),
-    "a jar task without a jar": (
-        jar(libraries=[]), INVALID, "spark_jar_task needs a jar among its libraries."
-    ),
+    "a jar task without a jar": (jar(libraries=[]), INVALID, "spark_jar_task needs a jar among its libraries."),
     "a library of two kinds": (
-        jar(libraries=[{"jar": "s3://a/b.jar", "whl": "s3://a/b.whl"}]), INVALID,
+        jar(libraries=[{"jar": "s3://a/b.jar", "whl": "s3://a/b.whl"}]),
+        INVALID,
         "libraries.0: exactly one of jar, egg, whl, pypi, maven and cran must be set.",
     ),
     "an empty library": (
-        jar(libraries=[{"jar": "s3://a/b.jar"}, {}]), INVALID,
+        jar(libraries=[{"jar": "s3://a/b.jar"}, {}]),
+        INVALID,
         "libraries.1: exactly one of jar, egg, whl, pypi, maven and cran must be set.",
     ),
     "a library from an index": (
-        python(libraries=[{"pypi": {"package": "simplejson"}}]), INVALID,
+        python(libraries=[{"pypi": {"package": "simplejson"}}]),
+        INVALID,
         "libraries.0: pypi libraries are not supported by this service yet.",
     ),
     "maven without coordinates": (
-        python(libraries=[{"maven": {"repo": "https://repo.test"}}]), INVALID,
+        python(libraries=[{"maven": {"repo": "https://repo.test"}}]),
+        INVALID,
         "Missing required field: libraries.0.maven.coordinates",
     ),
     "spark-submit with a master": (
-        spark_submit("--master", "yarn", "s3://a/b.py"), INVALID,
+        spark_submit("--master", "yarn", "s3://a/b.py"),
+        INVALID,
         "spark_submit_task.parameters: --master is configured by the service.",
     ),
     "spark-submit with a deploy mode": (
-        spark_submit("--deploy-mode=cluster", "s3://a/b.py"), INVALID,
+        spark_submit("--deploy-mode=cluster", "s3://a/b.py"),
+        INVALID,
         "spark_submit_task.parameters: --deploy-mode is configured by the service.",
     ),
     "spark-submit with cores of its own": (
-        spark_submit("--executor-cores", "4", "s3://a/b.py"), INVALID,
+        spark_submit("--executor-cores", "4", "s3://a/b.py"),
+        INVALID,
         "spark_submit_task.parameters: --executor-cores is configured by the service.",
     ),
     "spark-submit with a master as a conf": (
-        spark_submit("--conf", "spark.master=yarn", "s3://a/b.py"), INVALID,
+        spark_submit("--conf", "spark.master=yarn", "s3://a/b.py"),
+        INVALID,
         "spark_submit_task.parameters: spark.master is set by the platform and cannot be overridden.",
     ),
     "spark-submit with an option of nobody's": (
-        spark_submit("--proxy-user", "root", "s3://a/b.py"), INVALID,
+        spark_submit("--proxy-user", "root", "s3://a/b.py"),
+        INVALID,
         "spark_submit_task.parameters: the option --proxy-user is not supported.",
     ),
     "spark-submit with a file of the machine": (
-        spark_submit("--files", "file:///etc/shadow", "s3://a/b.py"), INVALID,
-        "spark_submit_task.parameters: the URI 'file:///etc/shadow' is of scheme 'file'; allowed are https, local, s3, s3a.",
+        spark_submit("--files", "file:///etc/shadow", "s3://a/b.py"),
+        INVALID,
+        f"spark_submit_task.parameters: the URI 'file:///etc/shadow' is of scheme 'file'; {ALLOWED}",
     ),
     "spark-submit without an application": (
-        spark_submit("--class", "A"), INVALID,
+        spark_submit("--class", "A"),
+        INVALID,
         "spark_submit_task.parameters: no application (a .py, .jar or .R file) is named.",
     ),
     "spark-submit with libraries": (
-        spark_submit("s3://a/b.py", libraries=[{"jar": "s3://a/b.jar"}]), INVALID,
+        spark_submit("s3://a/b.py", libraries=[{"jar": "s3://a/b.jar"}]),
+        INVALID,
         "spark_submit_task does not support libraries and spark_conf.",
     ),
     "spark-submit with a conf in its cluster": (
-        spark_submit("s3://a/b.py", new_cluster=cluster(spark_conf={"a": "b"})), INVALID,
+        spark_submit("s3://a/b.py", new_cluster=cluster(spark_conf={"a": "b"})),
+        INVALID,
         "spark_submit_task does not support libraries and spark_conf.",
     ),
     "parameters that are not ASCII": (
-        python_task(python_file="s3://a/b.py", parameters=["naïve"]), INVALID,
+        python_task(python_file="s3://a/b.py", parameters=["naïve"]),
+        INVALID,
         "spark_python_task.parameters: parameters accept only Latin characters (ASCII character set).",
     ),
     "parameters of 10,001 bytes": (
-        python_task(python_file="s3://a/b.py", parameters=["x" * (10_001 - len('{"parameters": [""]}'))]), INVALID,
+        python_task(python_file="s3://a/b.py", parameters=["x" * (10_001 - len('{"parameters": [""]}'))]),
+        INVALID,
         "spark_python_task.parameters: the JSON representation of the parameters exceeds 10000 bytes.",
     ),
     "a parameter that is a number": (
-        python_task(python_file="s3://a/b.py", parameters=["a", 5]), MALFORMED,
+        python_task(python_file="s3://a/b.py", parameters=["a", 5]),
+        MALFORMED,
         f"{UNPARSED} string for field spark_python_task.parameters.1, found NUMBER",
     ),
     "parameters that are a text": (
-        python_task(python_file="s3://a/b.py", parameters="a b"), MALFORMED,
+        python_task(python_file="s3://a/b.py", parameters="a b"),
+        MALFORMED,
         f"{UNPARSED} array for field spark_python_task.parameters, found STRING",
     ),
     "a task that is a text": (
-        python(spark_python_task="s3://a/b.py"), MALFORMED,
+        python(spark_python_task="s3://a/b.py"),
+        MALFORMED,
         f"{UNPARSED} object for field spark_python_task, found STRING",
     ),
     "a conf that is a text": (
-        on(spark_conf="a=b"), MALFORMED, f"{UNPARSED} object for field new_cluster.spark_conf, found STRING"
+        on(spark_conf="a=b"),
+        MALFORMED,
+        f"{UNPARSED} object for field new_cluster.spark_conf, found STRING",
     ),
     "a conf with a value that is an object": (
-        on(spark_conf={"a": {}}), MALFORMED, f"{UNPARSED} string for field new_cluster.spark_conf.a, found OBJECT"
+        on(spark_conf={"a": {}}),
+        MALFORMED,
+        f"{UNPARSED} string for field new_cluster.spark_conf.a, found OBJECT",
     ),
     "workers that are a word": (
-        on(num_workers="two"), MALFORMED, f"{UNPARSED} integer for field new_cluster.num_workers, found STRING"
+        on(num_workers="two"),
+        MALFORMED,
+        f"{UNPARSED} integer for field new_cluster.num_workers, found STRING",
     ),
     "workers that are a fraction": (
-        on(num_workers=2.5), MALFORMED, f"{UNPARSED} integer for field new_cluster.num_workers, found NUMBER"
+        on(num_workers=2.5),
+        MALFORMED,
+        f"{UNPARSED} integer for field new_cluster.num_workers, found NUMBER",
     ),
     "workers that are true": (
-        on(num_workers=True), MALFORMED, f"{UNPARSED} integer for field new_cluster.num_workers, found BOOLEAN"
+        on(num_workers=True),
+        MALFORMED,
+        f"{UNPARSED} integer for field new_cluster.num_workers, found BOOLEAN",
     ),
     "libraries that are an object": (
-        python(libraries={"jar": "s3://a/b.jar"}), MALFORMED, f"{UNPARSED} array for field libraries, found OBJECT"
+        python(libraries={"jar": "s3://a/b.jar"}),
+        MALFORMED,
+        f"{UNPARSED} array for field libraries, found OBJECT",
     ),
     "a time-out that is negative": (
-        python(timeout_seconds=-1), INVALID,
+        python(timeout_seconds=-1),
+        INVALID,
         "Invalid value for field timeout_seconds: Input should be greater than or equal to 0",
     ),
     "a time-out that is two minus signs": (
-        python(timeout_seconds="--5"), MALFORMED, f"{UNPARSED} integer for field timeout_seconds, found STRING"
+        python(timeout_seconds="--5"),
+        MALFORMED,
+        f"{UNPARSED} integer for field timeout_seconds, found STRING",
     ),
     "several tasks": (
-        python(tasks=[{"task_key": "a"}]), INVALID,
+        python(tasks=[{"task_key": "a"}]),
+        INVALID,
         "tasks is not part of Jobs API 2.0: this service runs single-task jobs.",
     ),
     "shared clusters": (
-        python(job_clusters=[]), INVALID,
+        python(job_clusters=[]),
+        INVALID,
         "job_clusters is not part of Jobs API 2.0: this service runs single-task jobs.",
     ),
     "code from git": (
-        python(git_source={}), INVALID,
+        python(git_source={}),
+        INVALID,
         "git_source is not part of Jobs API 2.0: this service runs single-task jobs.",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("path", ["create", "runs/submit"])
@@ -281,21 +344,27 @@ def test_a_job_or_run_that_can_never_be_right_is_refused_by_name_and_changes_not
 @pytest.mark.parametrize(
     ("settings", "code", "message"),
     [
-        ({"max_retries": -2}, INVALID, "Invalid value for field max_retries: Input should be greater than or equal to -1"),
         (
-            {"max_concurrent_runs": 1001}, INVALID,
+            {"max_retries": -2},
+            INVALID,
+            "Invalid value for field max_retries: Input should be greater than or equal to -1",
+        ),
+        (
+            {"max_concurrent_runs": 1001},
+            INVALID,
             "Invalid value for field max_concurrent_runs: Input should be less than or equal to 1000",
         ),
         ({"retry_on_timeout": "maybe"}, MALFORMED, f"{UNPARSED} boolean for field retry_on_timeout, found STRING"),
         ({"schedule": {"timezone_id": "UTC"}}, INVALID, "Missing required field: schedule.quartz_cron_expression"),
         (
             {"schedule": {"quartz_cron_expression": "0 0 12 * * ?", "timezone_id": "UTC", "pause_status": "ASLEEP"}},
-            INVALID, "Invalid value for field schedule.pause_status: one of the known values",
+            INVALID,
+            "Invalid value for field schedule.pause_status: one of the known values",
         ),
         ({"name": "x" * 4097}, INVALID, "The name is longer than 4096 bytes."),
         ({"name": 5}, MALFORMED, f"{UNPARSED} string for field name, found NUMBER"),
     ],
-)  # fmt: skip
+)
 def test_a_job_setting_out_of_its_range_is_refused_by_name(
     service: Service, alice: Client, settings: dict[str, Any], code: str, message: str
 ) -> None:
@@ -314,28 +383,40 @@ def test_a_job_setting_out_of_its_range_is_refused_by_name(
         ({"job_id": 0}, INVALID, "Job 0 does not exist."),
         ({"job_id": (1 << 63) - 1}, INVALID, "Job 9223372036854775807 does not exist."),
         (
-            {"notebook_params": {"a": "b"}, "jar_params": ["a"]}, INVALID,
+            {"notebook_params": {"a": "b"}, "jar_params": ["a"]},
+            INVALID,
             "notebook_params cannot be specified in conjunction with jar_params.",
         ),
         ({"notebook_params": "a"}, MALFORMED, f"{UNPARSED} object for field notebook_params, found STRING"),
         ({"python_params": {"a": "b"}}, MALFORMED, f"{UNPARSED} array for field python_params, found OBJECT"),
         ({"jar_params": ["a"]}, INVALID, "jar_params cannot be given to a job with a spark_python_task."),
-        ({"notebook_params": {"a": "b"}}, INVALID, "notebook_params cannot be given to a job with a spark_python_task."),
-        ({"spark_submit_params": ["a"]}, INVALID, "spark_submit_params cannot be given to a job with a spark_python_task."),
         (
-            {"python_params": ["x" * (10_001 - len('{"python_params": [""]}'))]}, INVALID,
+            {"notebook_params": {"a": "b"}},
+            INVALID,
+            "notebook_params cannot be given to a job with a spark_python_task.",
+        ),
+        (
+            {"spark_submit_params": ["a"]},
+            INVALID,
+            "spark_submit_params cannot be given to a job with a spark_python_task.",
+        ),
+        (
+            {"python_params": ["x" * (10_001 - len('{"python_params": [""]}'))]},
+            INVALID,
             "python_params: the JSON representation of the parameters exceeds 10000 bytes.",
         ),
         (
-            {"python_params": ["naïve"]}, INVALID,
+            {"python_params": ["naïve"]},
+            INVALID,
             "python_params: parameters accept only Latin characters (ASCII character set).",
         ),
         (
-            {"idempotency_token": "t" * 65}, INVALID,
+            {"idempotency_token": "t" * 65},
+            INVALID,
             "Invalid value for field idempotency_token: String should have at most 64 characters",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_run_of_a_job_that_can_never_be_right_is_refused_by_name_and_changes_nothing(
     service: Service, alice: Client, more: dict[str, Any], code: str, message: str
 ) -> None:
@@ -353,7 +434,11 @@ def test_a_submitted_token_of_65_characters_is_refused(service: Service, alice: 
 @pytest.mark.parametrize(
     ("query", "code", "message"),
     [
-        ({"active_only": "true", "completed_only": "true"}, INVALID, "Only one of active_only and completed_only may be true."),
+        (
+            {"active_only": "true", "completed_only": "true"},
+            INVALID,
+            "Only one of active_only and completed_only may be true.",
+        ),
         ({"limit": 1000}, INVALID, "limit must be less than 1000."),
         ({"limit": -1}, INVALID, "Invalid value for field limit: Input should be greater than or equal to 0"),
         ({"limit": "all"}, MALFORMED, f"{UNPARSED} integer for field limit, found STRING"),
@@ -364,7 +449,7 @@ def test_a_submitted_token_of_65_characters_is_refused(service: Service, alice: 
         ({"job_id": 5}, INVALID, "Job 5 does not exist."),
         ({"job_id": ""}, MALFORMED, f"{UNPARSED} integer for field job_id, found STRING"),
     ],
-)  # fmt: skip
+)
 def test_a_list_of_runs_that_cannot_be_is_refused_by_name(
     alice: Client, query: dict[str, Any], code: str, message: str
 ) -> None:
@@ -427,9 +512,7 @@ def test_a_pool_takes_the_place_of_a_node_type(service: Service, alice: Client) 
 
 def test_sizes_that_nothing_could_hold_are_refused_with_their_numbers(service: Service, alice: Client) -> None:
     ensure_pool(service.ports, "main", "default", maximum=Amount(4000, 1 << 20, 0, 10))
-    message = (
-        "The run asks for 6 cores and 18 GiB of memory in total, which is more than pool default may ever hold."
-    )
+    message = "The run asks for 6 cores and 18 GiB of memory in total, which is more than pool default may ever hold."
     job = create(alice)
     with service.unchanged():
         refused(alice.post(f"{JOBS}/runs/submit", python()), 400, INVALID, message)

@@ -27,9 +27,7 @@ CONTENT_TYPES = ["application/json", "application/json; charset=utf-8", "text/js
 
 
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
-def test_a_json_body_is_read_whatever_its_content_type_says(
-    service: Service, alice: Client, content_type: str
-) -> None:
+def test_a_json_body_is_read_whatever_its_content_type_says(service: Service, alice: Client, content_type: str) -> None:
     answer = alice.post(f"{JOBS}/runs/submit", python(run_name="näme"), content_type=content_type)
     assert answer.status == 200
     assert service.run(answer.json["run_id"]).spec.name == "näme"
@@ -122,7 +120,9 @@ def test_booleans_are_taken_as_words_of_a_query(service: Service, alice: Client,
 
 def test_names_and_parameters_come_back_unharmed(alice: Client) -> None:
     parameters = ['"quoted"', "back\\slash", "line\nbreak", "tab\t", "", " blank ", "--flag=1", "{{job_id}}", "\x7f"]
-    body = python(run_name="Ünïcode ✓ 名前 🎈", spark_python_task={"python_file": "s3://c/m.py", "parameters": parameters})
+    body = python(
+        run_name="Ünïcode ✓ 名前 🎈", spark_python_task={"python_file": "s3://c/m.py", "parameters": parameters}
+    )
     run = get_run(alice, submit(alice, body))
     assert run["run_name"] == "Ünïcode ✓ 名前 🎈"
     assert run["task"]["spark_python_task"]["parameters"] == parameters

@@ -46,9 +46,7 @@ def run_in(state: RunState, intent: Intent = Intent.NONE, started: bool = False,
 
 
 @pytest.mark.parametrize(("core", "shown"), STATES.items(), ids=lambda value: "-".join(map(str, value)))
-def test_every_state_has_its_words(
-    core: tuple[RunState, Intent, bool], shown: tuple[str, str | None, bool]
-) -> None:
+def test_every_state_has_its_words(core: tuple[RunState, Intent, bool], shown: tuple[str, str | None, bool]) -> None:
     state = run_body(run_in(*core, message="why"), "")["state"]
     life_cycle, result, by_somebody = shown
     assert state == {
@@ -244,9 +242,7 @@ def test_the_output_of_a_failed_run_says_why(service: Service, alice: Client) ->
 
 
 @pytest.mark.parametrize("line", ["plain text\n", "naïve 漢字 🎈\n", '"quoted" \\ \t\x1b[0m\n'])
-def test_output_over_five_megabytes_is_cut_and_says_so_for_any_text(
-    service: Service, alice: Client, line: str
-) -> None:
+def test_output_over_five_megabytes_is_cut_and_says_so_for_any_text(service: Service, alice: Client, line: str) -> None:
     run = submit(alice)
     service.start(run)
     text = line * (5_300_000 // len(line.encode()))

@@ -169,8 +169,11 @@ def test_each_form_of_credentials_opens_every_dialect(service: Service, authoriz
 
 def test_a_token_names_its_workspace_in_every_form(service: Service) -> None:
     for authorization in (
-        f"Bearer {EVE}", basic("token", EVE), basic("eve", EVE), basic("eve", EVE, scheme="ZenApiKey")
-    ):  # fmt: skip
+        f"Bearer {EVE}",
+        basic("token", EVE),
+        basic("eve", EVE),
+        basic("eve", EVE, scheme="ZenApiKey"),
+    ):
         client = service.nobody.as_(authorization)
         assert client.get(service.applications(workspace="elsewhere")).status == 200
         assert client.get(service.applications()).status == 404
@@ -221,24 +224,31 @@ def test_a_wrong_method_is_told_which_ones_there_are(service: Service, alice: Cl
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("GET", "/api/2.0/jobs/foo", {"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found for 'GET /jobs/foo'"}),
+        (
+            "GET",
+            "/api/2.0/jobs/foo",
+            {"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found for 'GET /jobs/foo'"},
+        ),
         ("POST", "/api/2.0/jobs", {"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found for 'POST /jobs'"}),
         (
-            "GET", "/api/2.0/clusters/list",
+            "GET",
+            "/api/2.0/clusters/list",
             {"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found for 'GET /clusters/list'"},
         ),
         (
-            "POST", "/api/2.1/jobs/create",
+            "POST",
+            "/api/2.1/jobs/create",
             {"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found for 'POST /api/2.1/jobs/create'"},
         ),
         (
-            "GET", "/.well-known/databricks-config",
+            "GET",
+            "/.well-known/databricks-config",
             {"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found for 'GET /.well-known/databricks-config'"},
         ),
         ("GET", "/", {"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found for 'GET /'"}),
         ("DELETE", "/driver/v1/nothing", {"message": "No such path: /driver/v1/nothing"}),
     ],
-)  # fmt: skip
+)
 def test_an_unknown_path_is_not_found_in_the_words_of_its_dialect(
     service: Service, method: str, path: str, body: dict[str, str]
 ) -> None:
@@ -277,9 +287,10 @@ NO_JSON: dict[str, Any] = {
     "bytes that are no text": b'{"a": "\xff"}',
     "bytes of UTF-16": '{"a": 1}'.encode("utf-16"),
 }
-READERS = [(f"{JOBS}/{path}", "databricks_jobs") for path in (
-    "create", "delete", "run-now", "runs/submit", "runs/cancel", "runs/cancel-all", "runs/delete"
-)] + [("applications", "analytics_engine"), ("/icp4d-api/v1/authorize", "analytics_engine")]  # fmt: skip
+READERS = [
+    (f"{JOBS}/{path}", "databricks_jobs")
+    for path in ("create", "delete", "run-now", "runs/submit", "runs/cancel", "runs/cancel-all", "runs/delete")
+] + [("applications", "analytics_engine"), ("/icp4d-api/v1/authorize", "analytics_engine")]
 
 
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON.keys())

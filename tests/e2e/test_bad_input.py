@@ -215,7 +215,7 @@ def test_a_slow_client_is_served_and_keeps_nobody_waiting(sandbox: Sandbox, clie
     text = f"{head}Authorization: Bearer {sandbox.token}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=30) as connection:
         for at in range(0, len(text), 20):
-            connection.sendall(text[at: at + 20])
+            connection.sendall(text[at : at + 20])
             time.sleep(0.02)
             if at % 100 == 0:
                 assert client.call("GET", "/health")[0] == 200
@@ -227,8 +227,9 @@ def test_a_slow_client_is_served_and_keeps_nobody_waiting(sandbox: Sandbox, clie
 def test_two_callers_at_once_each_get_their_own_answer(sandbox: Sandbox) -> None:
     def ask(number: int) -> bool:
         own = sandbox.client()
-        wanted = [f"Run {number * 1000 + i} does not exist." for i in range(1, 40)]
-        return [own.call("GET", f"/api/2.0/jobs/runs/get?run_id={w.split()[1]}")[1]["message"] for w in wanted] == wanted
+        ids = [number * 1000 + i for i in range(1, 40)]
+        told = [own.call("GET", f"/api/2.0/jobs/runs/get?run_id={id}")[1]["message"] for id in ids]
+        return told == [f"Run {id} does not exist." for id in ids]
 
     assert in_parallel(2, ask) == [True, True]
 

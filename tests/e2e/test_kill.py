@@ -89,7 +89,7 @@ def test_a_run_that_is_under_way_is_cancelled_and_timed_out_by_the_sandbox_after
     path = program("begins.py", "import time\nprint('begun', flush=True)\ntime.sleep(300)\n")
     sandbox = new_sandbox(SPARKPLANE_MAX_DRIVERS="2").start()
     caller = sandbox.client()
-    cancelled, timed = caller.submit(python(path)), caller.submit(python(path), timeout_seconds=20)
+    cancelled, timed = caller.submit(python(path)), caller.submit(python(path), timeout_seconds=15)
     waiting = caller.submit(python(path))
     for run in (cancelled, timed):
         caller.await_output(run, "begun")

@@ -117,7 +117,8 @@ def test_runs_are_started_listed_shown_cancelled_and_deleted(curl: Curl, client:
     output = curl("--netrc", "--request", "GET", f"{api}/runs/get-output?run_id={run}")
     assert output["metadata"] == ended
     assert curl(*post, f"{api}/runs/delete", *about) == {}
-    assert "does not exist" in curl("--netrc", "--request", "GET", f"{api}/runs/get?run_id={run}", status=400)["message"]
+    gone = curl("--netrc", "--request", "GET", f"{api}/runs/get?run_id={run}", status=400)
+    assert gone["message"] == f"Run {run} does not exist."
 
 
 def test_a_one_time_run_of_a_jar_that_is_not_there_fails_and_names_it(curl: Curl, client: Client) -> None:

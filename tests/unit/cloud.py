@@ -28,7 +28,7 @@ from chalicelib.core.model import (
     RunSpec,
     Size,
 )
-from chalicelib.core.states import RunState, may_follow
+from chalicelib.core.states import Intent, RunState, may_follow
 from chalicelib.services.access import Call
 from chalicelib.services.pools import ensure_pool
 from chalicelib.services.submission import Request, Submitted, submit
@@ -40,6 +40,7 @@ from tests.unit.fakes import Execution, Killed, World, Written
 CLUSTER = "default"
 HOUR_MS = 3_600_000
 STREAM_WORKERS: Mapping[str, Callable[..., Any]] = {
+    "arm": streams.arm_worker,
     "dispatch": streams.dispatch_worker,
     "feed": streams.feed_worker,
     "cancel": lambda ports, decode, event: streams.cancel_worker(ports, decode, event, None),
@@ -287,9 +288,9 @@ class Cloud(World):
             assert versions == sorted(versions)
 
     def check_strays(self) -> None:
-        """The drivers of runs that have ended are over, or were asked to be."""
+        """The drivers of runs that have ended, or are to end, are over, or were asked to be."""
         for run in self.store.all(Run):
-            if run.ended:
+            if run.ended or run.intent is not Intent.NONE:
                 for job in self.engine.drivers_of(run):
                     assert job.ended or job.state == "CANCEL_PENDING", f"{run.state} run left {job} behind"
 

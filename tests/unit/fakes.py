@@ -296,13 +296,22 @@ class FakeWorkflows(Fake):
 
 @dataclass(eq=False)
 class FakeTimers(Fake):
-    """The Timers port: it records rings."""
+    """The Timers port: it records rings, and the fire that is arranged for each job."""
 
     rings: set[tuple[str, int]] = field(default_factory=set)
+    armed: dict[tuple[str, int], int] = field(default_factory=dict)
 
     @outside
     def ring(self, cluster: str, at_ms: int) -> None:
         self.rings.add((cluster, at_ms))
+
+    @outside
+    def arm(self, workspace: str, job: int, fire_ms: int) -> None:
+        self.armed[workspace, job] = fire_ms
+
+    @outside
+    def disarm(self, workspace: str, job: int) -> None:
+        self.armed.pop((workspace, job), None)
 
 
 NEXT_STATE = {"PENDING": "SUBMITTED", "SUBMITTED": "RUNNING", "RUNNING": "COMPLETED", "CANCEL_PENDING": "CANCELLED"}

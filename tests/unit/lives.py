@@ -8,7 +8,7 @@ from typing import TypeVar
 from chalicelib.core.model import Job, Policy, Run
 from chalicelib.core.states import RunState
 from chalicelib.ports import Launch
-from chalicelib.services.jobs import create_job, delete_job
+from chalicelib.services.jobs import Definition, create_job, delete_job
 from chalicelib.services.runs import cancel_run
 from chalicelib.services.submission import Request, run_job
 from tests.unit.cloud import HOUR_MS, Cloud, spec
@@ -130,7 +130,7 @@ def loses_its_execution(cloud: Cloud) -> list[RunState]:
 
 
 def loses_its_job(cloud: Cloud) -> list[RunState]:
-    insistently(lambda: create_job(cloud.ports, cloud.caller, spec(), max_concurrent_runs=5, settings={}))
+    insistently(lambda: create_job(cloud.ports, cloud.caller, Definition(spec(), 5, {})))
     job = cloud.store.all(Job)[0].id
     insistently(lambda: run_job(cloud.ports, cloud.caller, job, Request(idempotency="once"), lambda j: j.spec))
     cloud.play()

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from chalicelib.core.capacity import EVERYTHING, NOTHING
 from chalicelib.core.errors import SparkplaneError
 from chalicelib.core.model import Job, Policy, Run
-from chalicelib.services.jobs import cancel_runs_of, create_job, delete_job
+from chalicelib.services.jobs import Definition, cancel_runs_of, create_job, delete_job
 from chalicelib.services.pools import ensure_pool, limit_cluster
 from chalicelib.services.runs import cancel_run, delete_run
 from chalicelib.services.submission import Request, run_job
@@ -37,12 +37,15 @@ policies = st.builds(
 
 
 class AnythingThatCanHappen(RuleBasedStateMachine):
-    """A cloud that is played by hypothesis."""
+    """A cloud that is played by hypothesis, one worker after the other."""
+
+    remembers = False
+    """Whether the engine knows a client token again; it need not where no two workers act at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cloud = Cloud()
-        self.cloud.engine.remembers = False
+        self.cloud.engine.remembers = self.remembers
         ensure_pool(self.cloud.ports, "main", "small", maximum=runs(2))
         ensure_pool(self.cloud.ports, "main", "urgent", maximum=runs(3), minimum=runs(1, cores=4000), priority=5)
         limit_cluster(self.cloud.ports, "main", runs(4, cores=12_000))
@@ -66,7 +69,7 @@ class AnythingThatCanHappen(RuleBasedStateMachine):
         if len(self.cloud.store.all(Job)) < 2:
             what = spec(pool=pool, policy=policy)
             self.asked(
-                lambda: create_job(self.cloud.ports, self.cloud.caller, what, max_concurrent_runs=limit, settings={})
+                lambda: create_job(self.cloud.ports, self.cloud.caller, Definition(what, limit, {}))
             )
 
     def job(self, index: int) -> int:
@@ -210,11 +213,49 @@ class AnythingThatCanHappen(RuleBasedStateMachine):
         self.cloud.check_over()
 
 
-TestAnythingThatCanHappen = AnythingThatCanHappen.TestCase
-TestAnythingThatCanHappen.settings = settings(
+class AnythingAtOnce(AnythingThatCanHappen):
+    """The same, with somebody else acting between two calls of a worker."""
+
+    remembers = True
+
+    def all_executions_are_lost(self) -> None:
+        for execution in self.cloud.workflows.live():
+            self.cloud.workflows.lose(execution)
+        self.cloud.sweep()
+        for execution in self.cloud.ready():
+            self.cloud.step(execution)
+
+    def an_event_comes(self) -> None:
+        if self.cloud.engine.heard_of:
+            self.cloud.tell()
+
+    def runs_are_cancelled(self) -> None:
+        for run in self.cloud.live()[:2]:
+            self.asked(lambda run=run: cancel_run(self.cloud.ports, self.cloud.caller, run.id))  # type: ignore[misc]
+
+    @rule(at=st.integers(1, 9), index=which, what=st.integers(0, 7))
+    def somebody_will_come_between(self, at: int, index: int, what: int) -> None:
+        actions: list[Callable[[], None]] = [
+            self.cloud.sweep,
+            self.all_executions_are_lost,
+            self.an_event_comes,
+            self.runs_are_cancelled,
+            lambda: self.cloud.deliver("dispatch", again=True),
+            lambda: self.cloud.deliver("cancel"),
+            lambda: self.somebody_changes_a_limit("default", index % 4),
+            lambda: self.a_run_gets_under_way("default", Policy()),
+        ]
+        self.cloud.tripwire.admit(at, actions[what])
+
+
+PROFILE = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+TestAnythingThatCanHappen = AnythingThatCanHappen.TestCase
+TestAnythingThatCanHappen.settings = PROFILE
+TestAnythingAtOnce = AnythingAtOnce.TestCase
+TestAnythingAtOnce.settings = PROFILE

@@ -80,7 +80,7 @@ def test_every_special_character_means_what_the_tutorial_says(text: str, expecte
 
 
 @pytest.mark.parametrize(
-    "text", ["0 0 0 31 2 ?", "0 0 0 30 2 ?", "0 15 10 * * ? 2004", "0 0 0 1 1 ? 2200", "0 0 0 0W * ?", "0 0 0 31 4,6 ? *"]
+    "text", ["0 0 0 31 2 ?", "0 0 0 30 2 ?", "0 15 10 * * ? 2004", "0 0 0 1 1 ? 2200", "0 0 0 0W * ?", "0 0 0 31 4 ? *"]
 )
 def test_a_schedule_that_never_fires_again_says_so(text: str) -> None:
     assert fires(text, 1) == ["never"]
@@ -108,6 +108,7 @@ def test_what_quartz_reads_leniently_is_read_alike(text: str, same_as: str) -> N
     assert Schedule.parse_quartz(text).calendar == Schedule.parse_quartz(same_as).calendar
 
 
+W_TOO_LARGE = "The 'W' option does not make sense with values larger than 31 (max number of days in a month)"
 BOTH = "Support for specifying both a day-of-week AND a day-of-month parameter is not implemented."
 
 
@@ -151,7 +152,7 @@ BOTH = "Support for specifying both a day-of-week AND a day-of-month parameter i
         ("0 0 5L * * ?", "'L' option is not valid here. (pos=1)"),
         ("0 0 12 15L * ?", "'L' option is not valid here. (pos=2)"),
         ("0 0 5W * * ?", "'W' option is not valid here. (pos=1)"),
-        ("0 0 12 32W * ?", "The 'W' option does not make sense with values larger than 31 (max number of days in a month)"),
+        ("0 0 12 32W * ?", W_TOO_LARGE),
         ("0 0 12 L-31 * ?", "Offset from last day must be <= 30"),
         ("0 0 12 6#3 * ?", "'#' option is not valid here. (pos=1)"),
         ("0 0 12 ? * 6#6", "A numeric value between 1 and 5 must follow the '#' option"),

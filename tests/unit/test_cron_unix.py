@@ -6,14 +6,14 @@ import os
 from datetime import UTC, datetime
 
 import pytest
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.core.cron import Schedule, next_after
 from chalicelib.core.errors import Invalid
 
-EXAMPLES = int(os.environ.get("SPARKPLANE_EXAMPLES", "600"))
+EXAMPLES = int(os.environ.get("SPARKPLANE_EXAMPLES", "500"))
 START = datetime(2005, 1, 1, tzinfo=UTC)  # a Saturday
 
 
@@ -90,11 +90,12 @@ def test_what_has_no_place_in_a_schedule_is_refused(text: str) -> None:
 
 def terms(low: int, high: int) -> st.SearchStrategy[str]:
     value = st.integers(low, high)
+    pair = st.sets(value, min_size=2, max_size=2).map(sorted)  # croniter takes `0-0` for the whole week
     return st.one_of(
         value.map(str),
         st.integers(1, 9).map("*/{}".format),
-        st.tuples(value, value).map(lambda pair: "{}-{}".format(*sorted(pair))),
-        st.tuples(value, value, st.integers(1, 9)).map(lambda t: "{}-{}/{}".format(*sorted(t[:2]), t[2])),
+        pair.map(lambda ends: f"{ends[0]}-{ends[1]}"),
+        st.tuples(pair, st.integers(1, 9)).map(lambda t: f"{t[0][0]}-{t[0][1]}/{t[1]}"),
     )
 
 
@@ -117,7 +118,7 @@ def test_croniter_agrees(text: str, start: int) -> None:
     # implement_cron_bug: a day field such as `*/2` counts as unrestricted, as in crontab(5)
     try:
         expected = int(croniter(text, start, implement_cron_bug=True).get_next(float)) * 1000
-    except Exception:  # croniter gives up on days that never come, such as 31 February
+    except CroniterBadDateError:  # croniter gives up on days that never come, such as 31 February
         expected = None
     found = next_after(Schedule.parse_unix(text), start * 1000, "UTC")
     if expected is not None:

@@ -10,7 +10,7 @@ from chalicelib.core.errors import NotFound
 from chalicelib.core.model import Job, JobActivity, Run
 from chalicelib.core.states import RunState
 from chalicelib.services.access import Call
-from chalicelib.services.jobs import cancel_runs_of, create_job, delete_job, get_job, list_jobs
+from chalicelib.services.jobs import Definition, cancel_runs_of, create_job, delete_job, get_job, list_jobs
 from chalicelib.services.submission import Request, run_job
 from tests.unit.cloud import Cloud, spec
 
@@ -21,7 +21,7 @@ def cloud() -> Cloud:
 
 
 def saved(cloud: Cloud, name: str = "work", limit: int = 5) -> int:
-    return create_job(cloud.ports, cloud.caller, spec(name), max_concurrent_runs=limit, settings={"name": name}).id
+    return create_job(cloud.ports, cloud.caller, Definition(spec(name), limit, {"name": name})).id
 
 
 def with_runs(cloud: Cloud) -> tuple[int, list[int]]:

@@ -7,7 +7,7 @@ import pytest
 from chalicelib.core.model import JobActivity, Policy, Run, Trigger
 from chalicelib.core.policy import PLATFORM_BACKOFF_MS
 from chalicelib.core.states import RunState
-from chalicelib.services.jobs import create_job, delete_job
+from chalicelib.services.jobs import Definition, create_job, delete_job
 from chalicelib.services.runs import cancel_run
 from chalicelib.services.submission import Request, run_job
 from tests.unit.cloud import HOUR_MS, Cloud, spec
@@ -138,7 +138,7 @@ def test_an_attempt_that_waits_can_be_cancelled_and_ends_the_matter(cloud: Cloud
 
 def test_a_retry_keeps_its_jobs_place_and_takes_the_jobs_next_number(cloud: Cloud) -> None:
     policy = Policy(max_retries=1)
-    job = create_job(cloud.ports, cloud.caller, spec(policy=policy), max_concurrent_runs=1, settings={}).id
+    job = create_job(cloud.ports, cloud.caller, Definition(spec(policy=policy), 1, {})).id
 
     def again() -> int:
         return run_job(cloud.ports, cloud.caller, job, Request(), lambda saved: saved.spec).run
@@ -157,7 +157,7 @@ def test_a_retry_keeps_its_jobs_place_and_takes_the_jobs_next_number(cloud: Clou
 
 def test_a_job_that_is_gone_retries_no_more(cloud: Cloud) -> None:
     policy = Policy(max_retries=-1)
-    job = create_job(cloud.ports, cloud.caller, spec(policy=policy), max_concurrent_runs=1, settings={}).id
+    job = create_job(cloud.ports, cloud.caller, Definition(spec(policy=policy), 1, {})).id
     run_job(cloud.ports, cloud.caller, job, Request(), lambda saved: saved.spec)
     cloud.play()
     delete_job(cloud.ports, cloud.caller, job)

@@ -14,7 +14,7 @@ from chalicelib.core.model import Files, Idempotency, Job, JobActivity, Program,
 from chalicelib.core.states import RunState
 from chalicelib.ports import Change, key
 from chalicelib.services.access import Call
-from chalicelib.services.jobs import create_job
+from chalicelib.services.jobs import Definition, create_job
 from chalicelib.services.pools import ensure_pool
 from chalicelib.services.runs import delete_run
 from chalicelib.services.submission import (
@@ -34,7 +34,7 @@ def cloud() -> Cloud:
 
 
 def job_of(cloud: Cloud, what: RunSpec | None = None, limit: int = 1) -> int:
-    return create_job(cloud.ports, cloud.caller, what or spec(), max_concurrent_runs=limit, settings={}).id
+    return create_job(cloud.ports, cloud.caller, Definition(what or spec(), limit, {})).id
 
 
 def run_of(cloud: Cloud, job: int, **request: Any) -> Submitted:

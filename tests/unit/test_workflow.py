@@ -10,6 +10,7 @@ import pytest
 from chalicelib.core.errors import Conflict
 from chalicelib.core.model import Files, Policy, Program, ProgramKind
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S
+from chalicelib.core.spark import ENTRY_POINT_LIMIT
 from chalicelib.core.states import RunState
 from chalicelib.ports import Launch
 from chalicelib.services.runs import cancel_run
@@ -48,6 +49,13 @@ def test_a_python_program_starts_through_the_bootstrap_with_its_own_secret(cloud
     assert launch.arguments == ()
     body = cloud.blobs.bodies[f"main/runs/{id}/launch.py"].decode()
     assert f"main.{id}" in body and "s3://bucket/main.py" in body
+
+
+def test_an_entry_point_fits_emrs_limit_whatever_the_bucket_and_the_workspace_are_called(cloud: Cloud) -> None:
+    id = launched(cloud)
+    (launch,) = cloud.engine.launches
+    longest = launch.entry_point.replace("bucket", "b" * 63, 1).replace("main", "w" * 32, 1).replace(str(id), "9" * 16)
+    assert len(longest) <= ENTRY_POINT_LIMIT
 
 
 def test_two_runs_have_two_secrets(cloud: Cloud) -> None:
@@ -128,7 +136,41 @@ def test_an_event_alone_never_ends_a_run(cloud: Cloud) -> None:
     assert cloud.state(id) is RunState.TERMINATING
 
 
-def test_a_launch_that_comes_too_late_for_its_run_takes_its_driver_along(cloud: Cloud) -> None:
+def cancelled_just_before(cloud: Cloud, call: str, *, over: bool) -> int:
+    """A run that is cancelled just before its launch makes a call; with `over` its execution has even gone on to its
+    end by then."""
+    id = cloud.submit()
+    cloud.deliver("dispatch")
+    cloud.deliver("dispatch")
+    (execution,) = cloud.workflows.live()
+    port = cloud.engine if call == "start" else cloud.store
+    outside = getattr(port, call)
+
+    def late(*arguments: object) -> object:
+        if cloud.state(id) is RunState.LAUNCHING and (call == "start" or cloud.engine.launches):
+            setattr(port, call, outside)
+            cancel_run(cloud.ports, cloud.caller, id)
+            cloud.deliver("cancel")
+            if over:
+                assert drive(cloud.ports, "main", id, 1).over
+                finish(cloud.ports, "main", id, 1)
+        return outside(*arguments)
+
+    setattr(port, call, late)
+    cloud.step(execution)
+    return id
+
+
+@pytest.mark.parametrize(("call", "over"), [("start", False), ("start", True), ("commit", False)])
+def test_a_cancel_that_finds_no_driver_yet_stops_it_as_soon_as_there_is_one(
+    cloud: Cloud, call: str, over: bool
+) -> None:
+    id = cancelled_just_before(cloud, call, over=over)
+    assert cloud.state(id) is (RunState.CANCELED if over else RunState.TERMINATING)
+    assert cloud.engine.drivers[cloud.driver(id)].state == "CANCEL_PENDING"
+
+
+def test_a_driver_of_a_run_that_has_ended_is_stopped_when_it_is_heard_of(cloud: Cloud) -> None:
     id = launched(cloud)
     driver = cloud.driver(id)
     cancel_run(cloud.ports, cloud.caller, id)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from chalicelib.core.capacity import Ledger, pool_key, shortage
 from chalicelib.core.errors import Gone, Invalid, NotFound, Unauthenticated
 from chalicelib.core.ids import UUID_PATTERN, from_uuid, named_id, to_uuid
 from chalicelib.core.model import Run, RunKind
 from chalicelib.core.states import RunState
-from chalicelib.dialects.analytics_engine import mapping
 from chalicelib.dialects.analytics_engine.errors import VOICE
-from chalicelib.dialects.analytics_engine.schemas import ApplicationRequest, Authorize
 from chalicelib.dialects.http import Answer, OpenOperation, Operation, Request
+from chalicelib.later import later
 from chalicelib.ports import Key, Ports, key, runs_in_state, runs_of_pool
 from chalicelib.services import access, pools, runs, submission
 from chalicelib.services.access import Call
+
+if TYPE_CHECKING:
+    from chalicelib.dialects.analytics_engine import mapping, schemas
+else:
+    mapping, schemas = (
+        later("chalicelib.dialects.analytics_engine.mapping"),
+        later("chalicelib.dialects.analytics_engine.schemas"),
+    )
 
 __all__ = ["OPERATIONS", "VOICE", "instance_id"]
 
@@ -75,7 +83,7 @@ def _want_application(ports: Ports, workspace: str, request: Request) -> Collect
 
 def authorize(ports: Ports, request: Request) -> Answer:
     """POST /icp4d-api/v1/authorize: a JWT for a username with its password or API key."""
-    body = mapping.parse(Authorize, request.json)
+    body = mapping.parse(schemas.Authorize, request.json)
     secret = body.password or body.api_key
     if not body.username or not secret:
         raise Unauthenticated("username and either password or api_key are required.")
@@ -94,7 +102,7 @@ def create_application(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /spark_applications."""
     view = _pool_of(ports, call, request)
     raw = request.json
-    body = mapping.parse(ApplicationRequest, raw)
+    body = mapping.parse(schemas.ApplicationRequest, raw)
     if body.volumes:
         raise Invalid("volumes are not supported by this service yet.", field="volumes")
     spec = mapping.application_spec(body.application_details, raw["application_details"], view.pool)

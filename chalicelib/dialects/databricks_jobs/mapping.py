@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from chalicelib.core.cron import Schedule, check_zone
 from chalicelib.core.errors import Invalid, Malformed
-from chalicelib.core.model import NO_JOB, Files, Job, Policy, Program, ProgramKind, Run, RunSpec, Size, Trigger
+from chalicelib.core.model import (
+    NO_JOB,
+    CronSchedule,
+    Files,
+    Job,
+    Policy,
+    Program,
+    ProgramKind,
+    Run,
+    RunSpec,
+    Size,
+    Trigger,
+)
 from chalicelib.core.spark import parse_submit, size_from_conf
 from chalicelib.core.states import INTENT_END, Intent, RunState
 from chalicelib.dialects.databricks_jobs.nodes import node
@@ -77,6 +90,39 @@ def job_spec(settings: JobSettings, raw: Mapping[str, Any], locate: Locate) -> R
     return _spec(settings, raw, settings.name, policy, locate)
 
 
+def cron_schedule(settings: JobSettings) -> CronSchedule | None:
+    """A job's schedule, checked: Quartz's grammar with Quartz's own words for what is wrong, and the time zone."""
+    told = settings.schedule
+    if told is None:
+        return None
+    try:
+        Schedule.parse_quartz(told.quartz_cron_expression)
+    except Invalid as invalid:
+        message = f"Invalid quartz_cron_expression: {told.quartz_cron_expression}. {invalid.message} {_QUARTZ}"
+        raise Invalid(message, field="schedule.quartz_cron_expression") from None
+    check_zone(told.timezone_id, field="schedule.timezone_id")
+    return CronSchedule(told.quartz_cron_expression, told.timezone_id, 0, told.pause_status == "PAUSED")
+
+
+_QUARTZ = (
+    "Databricks uses Quartz cron syntax, which is different from the standard cron syntax. See "
+    "http://www.quartz-scheduler.org/documentation/quartz-2.1.x/tutorials/crontrigger.html for more details."
+)
+
+
+def updated_settings(job: Job, new_settings: Mapping[str, Any], fields_to_remove: Sequence[str]) -> dict[str, Any]:
+    """A job's settings after an update (seed 004, "Update"): top-level fields are replaced whole, and setting one
+    member of a one-of clears the others."""
+    for name in fields_to_remove:
+        if name not in JobSettings.model_fields:
+            raise Invalid(f"fields_to_remove: {name!r} is not a top-level field of a job.", field="fields_to_remove")
+    kept = {name: value for name, value in job.settings.items() if name not in fields_to_remove}
+    for group in (TASKS, ("new_cluster", "existing_cluster_id")):
+        if any(new_settings.get(name) is not None for name in group):
+            kept = {name: value for name, value in kept.items() if name not in group}
+    return {**kept, **new_settings}
+
+
 def submit_spec(submit: RunsSubmit, raw: Mapping[str, Any], locate: Locate) -> RunSpec:
     """The spec of a one-time run."""
     return _spec(submit, raw, submit.run_name, Policy(timeout_ms=submit.timeout_seconds * 1000), locate)
@@ -90,6 +136,7 @@ def _spec(settings: TaskSettings, raw: Mapping[str, Any], name: str, policy: Pol
     original = {
         "task": {task: raw[task]},
         "cluster_spec": {k: raw[k] for k in ("new_cluster", "libraries") if raw.get(k)},
+        **({"schedule": raw["schedule"]} if raw.get("schedule") else {}),
     }
     spec = RunSpec(
         name=name,
@@ -415,13 +462,16 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
     job = run.first_attempt if one_time else run.job
     started = run.started_at or run.ended_at
     instance = {"cluster_id": run.engine_id, "spark_context_id": run.application_id}
-    parameters = run.spec.original.get("overriding_parameters") if run.spec.dialect == DIALECT else None
+    original = run.spec.original if run.spec.dialect == DIALECT else {}
+    parameters = original.get("overriding_parameters")
+    schedule = original.get("schedule") if run.trigger is Trigger.SCHEDULE else None
     return {
         "job_id": job,
         "run_id": run.id,
         "number_in_job": run.number_in_job,
         "original_attempt_run_id": run.first_attempt or run.id,
         "state": state_body(run),
+        **({"schedule": {"pause_status": "UNPAUSED", **schedule}} if schedule else {}),
         "task": _task_of(run.spec),
         "cluster_spec": _cluster_of(run.spec),
         **({"cluster_instance": {k: v for k, v in instance.items() if v}} if run.engine_id else {}),

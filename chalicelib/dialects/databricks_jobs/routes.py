@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import NO_JOB, Job, JobActivity, Run, RunKind
-from chalicelib.dialects.databricks_jobs import mapping
 from chalicelib.dialects.databricks_jobs.errors import VOICE
-from chalicelib.dialects.databricks_jobs.mapping import parse
-from chalicelib.dialects.databricks_jobs.schemas import (
-    MAX_POOL_NAME,
-    JobId,
-    JobSettings,
-    RunId,
-    RunNow,
-    RunsList,
-    RunsSubmit,
-)
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
+from chalicelib.later import later
 from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
 from chalicelib.services import jobs, runs, submission, workflow
 from chalicelib.services.access import Call
+
+if TYPE_CHECKING:
+    from chalicelib.dialects.databricks_jobs import mapping, schemas
+else:
+    mapping, schemas = (
+        later("chalicelib.dialects.databricks_jobs.mapping"),
+        later("chalicelib.dialects.databricks_jobs.schemas"),
+    )
 
 __all__ = ["OPERATIONS", "VOICE"]
 
@@ -72,27 +70,48 @@ def _want_submission(ports: Ports, workspace: str, request: Request) -> Collecti
     return submission.submission_keys(
         ports,
         workspace,
-        pool=pool if isinstance(pool, str) and 0 < len(pool) <= MAX_POOL_NAME else "default",
+        pool=pool if isinstance(pool, str) and 0 < len(pool) <= schemas.MAX_POOL_NAME else "default",
         idempotency=token if isinstance(token, str) and len(token) <= 64 else "",
         job=_id(fields, "job_id") or NO_JOB,
     )
 
 
-def create(ports: Ports, call: Call, request: Request) -> Answer:
-    """POST /jobs/create."""
-    raw = request.fields
+def _definition(ports: Ports, call: Call, raw: dict[str, Any]) -> jobs.Definition:
+    """A job's settings on the wire as core's definition. Raises Invalid in Databricks' words."""
     mapping.refuse_multi_task(raw)
-    settings = parse(JobSettings, raw)
-    spec = mapping.job_spec(settings, raw, _locate(ports, call.workspace))
-    job = jobs.create_job(
-        ports,
-        call,
-        spec,
+    settings = mapping.parse(schemas.JobSettings, raw)
+    return jobs.Definition(
+        spec=mapping.job_spec(settings, raw, _locate(ports, call.workspace)),
         max_concurrent_runs=settings.max_concurrent_runs,
         settings=mapping.known_settings(settings, raw),
-        fields=mapping.field_names(spec),
+        schedule=mapping.cron_schedule(settings),
     )
+
+
+def create(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/create."""
+    wanted = _definition(ports, call, request.fields)
+    job = jobs.create_job(ports, call, wanted, fields=mapping.field_names(wanted.spec))
     return Answer({"job_id": job.id})
+
+
+def reset(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/reset."""
+    body = mapping.parse(schemas.Reset, request.fields)
+    wanted = _definition(ports, call, body.new_settings)
+    jobs.redefine_job(ports, call, body.job_id, lambda job: wanted, mapping.field_names(wanted.spec))
+    return Answer({})
+
+
+def update(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /jobs/update."""
+    body = mapping.parse(schemas.Update, request.fields)
+
+    def define(job: Job) -> jobs.Definition:
+        return _definition(ports, call, mapping.updated_settings(job, body.new_settings, body.fields_to_remove))
+
+    jobs.redefine_job(ports, call, body.job_id, define)
+    return Answer({})
 
 
 def list_jobs(ports: Ports, call: Call, request: Request) -> Answer:
@@ -102,18 +121,18 @@ def list_jobs(ports: Ports, call: Call, request: Request) -> Answer:
 
 def get(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/get."""
-    return Answer(mapping.job_body(jobs.get_job(ports, call, parse(JobId, request.fields).job_id)))
+    return Answer(mapping.job_body(jobs.get_job(ports, call, mapping.parse(schemas.JobId, request.fields).job_id)))
 
 
 def delete(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/delete."""
-    jobs.delete_job(ports, call, parse(JobId, request.fields).job_id)
+    jobs.delete_job(ports, call, mapping.parse(schemas.JobId, request.fields).job_id)
     return Answer({})
 
 
 def run_now(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/run-now."""
-    now = parse(RunNow, request.fields)
+    now = mapping.parse(schemas.RunNow, request.fields)
     locate = _locate(ports, call.workspace)
     made = submission.run_job(
         ports,
@@ -130,14 +149,14 @@ def submit(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/runs/submit."""
     raw = request.fields
     mapping.refuse_multi_task(raw)
-    body = parse(RunsSubmit, raw)
+    body = mapping.parse(schemas.RunsSubmit, raw)
     spec = mapping.submit_spec(body, raw, _locate(ports, call.workspace))
     asked = submission.Request(idempotency=body.idempotency_token, fields=mapping.field_names(spec))
     made = submission.submit(ports, call, spec, asked)
     return Answer({"run_id": made.run})
 
 
-def _shown_listing(call: Call, query: RunsList) -> Listing:
+def _shown_listing(call: Call, query: schemas.RunsList) -> Listing:
     if query.job_id is not None:
         return runs_of_job(call.workspace, query.job_id)
     if query.active_only:
@@ -147,7 +166,7 @@ def _shown_listing(call: Call, query: RunsList) -> Listing:
 
 def list_runs(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/list."""
-    query = parse(RunsList, request.fields)
+    query = mapping.parse(schemas.RunsList, request.fields)
     if query.active_only and query.completed_only:
         raise Invalid("Only one of active_only and completed_only may be true.", field="active_only")
     if query.limit >= MAX_PAGE:
@@ -169,32 +188,32 @@ def list_runs(ports: Ports, call: Call, request: Request) -> Answer:
 
 def get_run(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/get."""
-    run = runs.get_run(ports, call, parse(RunId, request.fields).run_id)
+    run = runs.get_run(ports, call, mapping.parse(schemas.RunId, request.fields).run_id)
     return Answer(mapping.run_body(run, ports.settings.api_url))
 
 
 def get_output(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/get-output."""
-    run = runs.get_run(ports, call, parse(RunId, request.fields).run_id)
+    run = runs.get_run(ports, call, mapping.parse(schemas.RunId, request.fields).run_id)
     logs = workflow.driver_log(ports, run, "stdout", limit=MAX_LOGS + 1)
     return Answer(mapping.output_body(run, ports.settings.api_url, logs, MAX_LOGS))
 
 
 def cancel(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/runs/cancel."""
-    runs.cancel_run(ports, call, parse(RunId, request.fields).run_id)
+    runs.cancel_run(ports, call, mapping.parse(schemas.RunId, request.fields).run_id)
     return Answer({})
 
 
 def cancel_all(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/runs/cancel-all."""
-    jobs.cancel_runs_of(ports, call, parse(JobId, request.fields).job_id)
+    jobs.cancel_runs_of(ports, call, mapping.parse(schemas.JobId, request.fields).job_id)
     return Answer({})
 
 
 def delete_run(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/runs/delete."""
-    runs.delete_run(ports, call, parse(RunId, request.fields).run_id)
+    runs.delete_run(ports, call, mapping.parse(schemas.RunId, request.fields).run_id)
     return Answer({})
 
 
@@ -204,6 +223,8 @@ OPERATIONS = [
     Operation("POST", f"{BASE}/create", create, lambda p, w, r: submission.submission_keys(p, w, pool="default")),
     Operation("GET", f"{BASE}/list", list_jobs),
     Operation("GET", f"{BASE}/get", get, _want_job),
+    Operation("POST", f"{BASE}/reset", reset, _want_job),
+    Operation("POST", f"{BASE}/update", update, _want_job),
     Operation("POST", f"{BASE}/delete", delete),
     Operation("POST", f"{BASE}/run-now", run_now, _want_submission),
     Operation("POST", f"{BASE}/runs/submit", submit, _want_submission),

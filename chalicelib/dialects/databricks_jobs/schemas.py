@@ -134,6 +134,21 @@ class JobSettings(TaskSettings):
     max_concurrent_runs: Annotated[Int, Field(ge=0, le=1000)] = 1
 
 
+class Reset(Wire):
+    """New settings in place of all old ones."""
+
+    job_id: Int
+    new_settings: dict[str, Any]
+
+
+class Update(Wire):
+    """New settings for some top-level fields, and fields that go."""
+
+    job_id: Int
+    new_settings: dict[str, Any] = Field(default_factory=dict)
+    fields_to_remove: Texts = ()
+
+
 class RunsSubmit(TaskSettings):
     """A one-time run."""
 

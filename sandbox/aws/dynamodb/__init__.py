@@ -17,6 +17,7 @@ never expire. `install` replaces the storage for the whole process; everything e
     transactions  ClientRequestToken
     expiry        time to live
     serializer    a quicker way to write attribute values into an answer
+    direct        the short way from boto3 to moto within one process
     install       where all of this meets moto
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from moto.dynamodb.models import dynamodb_backends
 
-from sandbox.aws.dynamodb import expiry, seams, streams, transactions
+from sandbox.aws.dynamodb import direct, expiry, seams, streams, transactions
 from sandbox.aws.dynamodb.layout import layout_of
 from sandbox.aws.dynamodb.storage import Storage
 from sandbox.aws.patches import Patches
@@ -121,6 +121,7 @@ def install(path: pathlib.Path, *, sync: str = "normal", clock: Callable[[], flo
         patches = Patches()
         try:
             seams.apply(patches, storage)
+            direct.apply(patches)
             for _, _, backend in list(dynamodb_backends.iter_backends()):
                 seams.reload(backend, storage)
         except BaseException:

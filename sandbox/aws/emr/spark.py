@@ -107,6 +107,8 @@ def find_java(environment: Mapping[str, str]) -> Java:
 def find(python: Path, environment: Mapping[str, str], cache: Path) -> SparkHome:
     """The Spark of the pyspark package that `python` has. `cache` keeps what the launcher said, per version."""
     java, python, cache = find_java(environment), python.absolute(), cache.absolute()
+    if not os.access(python, os.X_OK):
+        raise SetUpError(f"{python} is missing: the Python that has pyspark (`make run` makes it for the sandbox).")
     packages = _run([str(python), "-I", "-c", "import importlib.util as u; print(u.find_spec('pyspark').origin)"])
     if packages.returncode:
         raise SetUpError(f"{python} has no pyspark: install the package pyspark there.")

@@ -1,0 +1,73 @@
+"""Large answers: compressed where the client takes that, and never more than Lambda can return."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from tests.contract.databricks import JOBS, cluster, create, python, submit
+from tests.contract.test_gate import message_of
+from tests.contract.wire import Answer, Client, Service
+
+
+def get(client: Client, path: str, encoding: str = "", **query: object) -> Answer:
+    headers = {"Accept-Encoding": encoding} if encoding else {}
+    return client.request("GET", path, query=list(query.items()), headers=headers)
+
+
+def runs_of_size(client: Client, count: int, size: int, character: str = "x") -> None:
+    """Runs whose clusters have tags of so many characters."""
+    for _ in range(count):
+        submit(client, python(new_cluster=cluster(custom_tags={"note": character * size})))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, deflate, br", "GZIP", "br;q=1.0, gzip;q=0.8"])
+def test_an_answer_over_a_megabyte_is_compressed_for_who_takes_it(alice: Client, encoding: str) -> None:
+    runs_of_size(alice, 4, 300_000)
+    plain = get(alice, f"{JOBS}/runs/list", limit=999)
+    packed = get(alice, f"{JOBS}/runs/list", encoding, limit=999)
+    assert "content-encoding" not in plain.headers and len(plain.body) > 1_000_000
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert packed.headers["content-type"] == "application/json"
+    assert json.loads(gzip.decompress(packed.body)) == plain.json
+    assert len(packed.body) < len(plain.body) // 2
+    assert packed.raw["isBase64Encoded"] is True
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", "deflate, br", "gzip;q=0"])
+def test_a_client_that_does_not_take_gzip_gets_none(alice: Client, encoding: str) -> None:
+    runs_of_size(alice, 4, 300_000)
+    answer = get(alice, f"{JOBS}/runs/list", encoding, limit=999)
+    assert "content-encoding" not in answer.headers
+    assert len(answer.json["runs"]) == 4
+
+
+def test_a_small_answer_is_sent_as_it_is(alice: Client) -> None:
+    create(alice)
+    answer = get(alice, f"{JOBS}/list", "gzip")
+    assert "content-encoding" not in answer.headers
+    assert answer.raw["isBase64Encoded"] is False
+
+
+@pytest.mark.parametrize(("size", "character"), [(300_000, "x"), (150_000, '"'), (100_000, "漢")])
+def test_an_answer_that_lambda_cannot_return_says_so_and_comes_whole_when_compressed(
+    alice: Client, size: int, character: str
+) -> None:
+    runs_of_size(alice, 22, size, character)
+    answer = get(alice, f"{JOBS}/runs/list", limit=999)
+    assert answer.status == 500
+    assert message_of(answer, "databricks_jobs") == (
+        "The answer is larger than can be returned; ask for less, or accept gzip."
+    )
+    assert len(get(alice, f"{JOBS}/runs/list", limit=9).json["runs"]) == 9
+    assert len(get(alice, f"{JOBS}/runs/list", "gzip", limit=999).json["runs"]) == 22
+
+
+def test_a_job_that_no_item_of_the_table_could_hold_is_refused(service: Service, alice: Client) -> None:
+    body = python(email_notifications={"on_start": ["someone@example.com"] * 40_000})
+    with service.unchanged():
+        answer = alice.post(f"{JOBS}/create", body)
+    assert answer.status == 413
+    assert message_of(answer, "databricks_jobs") == "The job's settings are larger than 100000 bytes."
