@@ -66,7 +66,10 @@ def conditional_writes_exclude_each_other(client: Any) -> bool:
     def update() -> None:
         try:
             client.update_item(
-                TableName="T", Key=key("a"), UpdateExpression="SET v = :new", ConditionExpression="v = :old",
+                TableName="T",
+                Key=key("a"),
+                UpdateExpression="SET v = :new",
+                ConditionExpression="v = :old",
                 ExpressionAttributeValues={":old": n(0), ":new": n(1)},
             )
             wins.append(1)
@@ -123,29 +126,46 @@ def a_transaction_copies_no_table(client: Any) -> bool:
 @probe
 def a_client_token_makes_a_transaction_idempotent(client: Any) -> bool:
     for _ in range(2):
-        client.transact_write_items(ClientRequestToken="t", TransactItems=[{"Update": {
-            "TableName": "T", "Key": key("a"), "UpdateExpression": "ADD v :one",
-            "ExpressionAttributeValues": {":one": n(1)},
-        }}])
+        client.transact_write_items(
+            ClientRequestToken="t",
+            TransactItems=[
+                {
+                    "Update": {
+                        "TableName": "T",
+                        "Key": key("a"),
+                        "UpdateExpression": "ADD v :one",
+                        "ExpressionAttributeValues": {":one": n(1)},
+                    }
+                }
+            ],
+        )
     return bool(client.get_item(TableName="T", Key=key("a"))["Item"]["v"] == n(1))
 
 
 @probe
 def a_transaction_reads_a_hundred_items(client: Any) -> bool:
-    return not refused(lambda: client.transact_get_items(
-        TransactItems=[{"Get": {"TableName": "T", "Key": key("a", r)}} for r in range(100)]
-    ))
+    return not refused(
+        lambda: client.transact_get_items(
+            TransactItems=[{"Get": {"TableName": "T", "Key": key("a", r)}} for r in range(100)]
+        )
+    )
 
 
 @probe
 def a_transaction_reads_only_what_is_asked_for(client: Any) -> bool:
     fill(client, 1, v=n(1), w={"M": {"x": n(1), "y": {"B": b"1"}}})
-    answer = client.transact_get_items(TransactItems=[
-        {"Get": {
-            "TableName": "T", "Key": key("a"),
-            "ProjectionExpression": "v, #w.y", "ExpressionAttributeNames": {"#w": "w"},
-        }}
-    ])
+    answer = client.transact_get_items(
+        TransactItems=[
+            {
+                "Get": {
+                    "TableName": "T",
+                    "Key": key("a"),
+                    "ProjectionExpression": "v, #w.y",
+                    "ExpressionAttributeNames": {"#w": "w"},
+                }
+            }
+        ]
+    )
     return bool(answer["Responses"] == [{"Item": {"v": n(1), "w": {"M": {"y": {"B": b"1"}}}}}])
 
 
@@ -185,9 +205,14 @@ def a_key_of_the_wrong_type_is_refused(client: Any) -> bool:
 def a_large_attribute_may_be_replaced_by_another(client: Any) -> bool:
     """moto adds the old and the new value up."""
     fill(client, 1, f=s("x" * 250_000))
-    return not refused(lambda: client.update_item(
-        TableName="T", Key=key("a"), UpdateExpression="SET f = :f", ExpressionAttributeValues={":f": s("y" * 250_000)}
-    ))
+    return not refused(
+        lambda: client.update_item(
+            TableName="T",
+            Key=key("a"),
+            UpdateExpression="SET f = :f",
+            ExpressionAttributeValues={":f": s("y" * 250_000)},
+        )
+    )
 
 
 @probe
@@ -211,9 +236,12 @@ def an_identical_put_leaves_no_stream_record(client: Any) -> bool:
 @probe
 def an_update_that_creates_is_one_stream_record(client: Any) -> bool:
     before = stream_events(client)
-    after = stream_events(client, lambda: client.update_item(
-        TableName="T", Key=key("a"), UpdateExpression="SET v = :v", ExpressionAttributeValues={":v": n(1)}
-    ))
+    after = stream_events(
+        client,
+        lambda: client.update_item(
+            TableName="T", Key=key("a"), UpdateExpression="SET v = :v", ExpressionAttributeValues={":v": n(1)}
+        ),
+    )
     return after - before == 1
 
 

@@ -93,8 +93,14 @@ def gsi(
 
 
 def create(
-    client: Any, name: str = "T", *, indexes: tuple[dict[str, Any], ...] = (), range_key: bool = True,
-    local: tuple[dict[str, Any], ...] = (), stream: bool = True, **kinds: str,
+    client: Any,
+    name: str = "T",
+    *,
+    indexes: tuple[dict[str, Any], ...] = (),
+    range_key: bool = True,
+    local: tuple[dict[str, Any], ...] = (),
+    stream: bool = True,
+    **kinds: str,
 ) -> None:
     """A table with the string key `p` and the number key `r`; `kinds` are the types of further key attributes."""
     attributes = {"p": "S", **({"r": "N"} if range_key else {}), **kinds}
@@ -107,6 +113,9 @@ def create(
     if stream:
         more["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": VIEW}
     client.create_table(
-        TableName=name, KeySchema=schema, BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": k, "AttributeType": v} for k, v in attributes.items()], **more,
+        TableName=name,
+        KeySchema=schema,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": k, "AttributeType": v} for k, v in attributes.items()],
+        **more,
     )

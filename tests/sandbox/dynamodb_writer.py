@@ -26,10 +26,12 @@ def write(client, thread: int) -> None:  # type: ignore[no-untyped-def]
             client.put_item(TableName="T", Item=key(f"put-{thread}", number))
             done = "put"
         else:
-            client.transact_write_items(TransactItems=[
-                {"Put": {"TableName": "T", "Item": key(f"left-{thread}", number)}},
-                {"Put": {"TableName": "T", "Item": key(f"right-{thread}", number)}},
-            ])
+            client.transact_write_items(
+                TransactItems=[
+                    {"Put": {"TableName": "T", "Item": key(f"left-{thread}", number)}},
+                    {"Put": {"TableName": "T", "Item": key(f"right-{thread}", number)}},
+                ]
+            )
             done = "pair"
         os.write(1, f"{done} {thread} {number}\n".encode())
 

@@ -63,8 +63,12 @@ def test_a_batch_rounds_each_item_and_a_query_the_sum(db: Database) -> None:
         )
         assert batch["ConsumedCapacity"] == [{"TableName": "T", "CapacityUnits": 8 * factor}]
         query = db.client.query(
-            TableName="T", KeyConditionExpression="p = :p", FilterExpression="attribute_not_exists(f)",
-            ExpressionAttributeValues={":p": s("a")}, ConsistentRead=consistent, ReturnConsumedCapacity="TOTAL",
+            TableName="T",
+            KeyConditionExpression="p = :p",
+            FilterExpression="attribute_not_exists(f)",
+            ExpressionAttributeValues={":p": s("a")},
+            ConsistentRead=consistent,
+            ReturnConsumedCapacity="TOTAL",
         )
         assert query["Count"] == 0
         assert query["ConsumedCapacity"]["CapacityUnits"] == 2 * factor
@@ -76,14 +80,19 @@ def test_a_query_of_an_index_is_charged_to_the_index_for_what_it_carries(db: Dat
 
     def query(name: str) -> dict[str, Any]:
         answer: dict[str, Any] = db.client.query(
-            TableName="T", IndexName=name, KeyConditionExpression="g = :g", ReturnConsumedCapacity="INDEXES",
+            TableName="T",
+            IndexName=name,
+            KeyConditionExpression="g = :g",
+            ReturnConsumedCapacity="INDEXES",
             ExpressionAttributeValues={":g": s("x")},
         )
         used: dict[str, Any] = answer["ConsumedCapacity"]
         return used
 
     assert query("by-g") == {
-        "TableName": "T", "CapacityUnits": 1.0, "Table": {"CapacityUnits": 0.0},
+        "TableName": "T",
+        "CapacityUnits": 1.0,
+        "Table": {"CapacityUnits": 0.0},
         "GlobalSecondaryIndexes": {"by-g": {"CapacityUnits": 1.0}},
     }
     assert query("keys")["CapacityUnits"] == 0.5
@@ -100,7 +109,10 @@ def test_a_write_costs_a_unit_for_each_kilobyte_of_the_larger_image(db: Database
 def test_an_index_is_charged_only_when_its_entry_changes(db: Database) -> None:
     def update(expression: str, **values: Any) -> dict[str, float]:
         answer = db.client.update_item(
-            TableName="T", Key=key("a", 1), UpdateExpression=expression, ReturnConsumedCapacity="INDEXES",
+            TableName="T",
+            Key=key("a", 1),
+            UpdateExpression=expression,
+            ReturnConsumedCapacity="INDEXES",
             **({"ExpressionAttributeValues": {f":{name}": value for name, value in values.items()}} if values else {}),
         )
         used = answer["ConsumedCapacity"]
@@ -125,14 +137,21 @@ def test_a_transaction_costs_double_and_a_batch_the_sum(db: Database) -> None:
         ],
         ReturnConsumedCapacity="INDEXES",
     )
-    assert transact["ConsumedCapacity"] == [{
-        "TableName": "T", "CapacityUnits": 6.0, "WriteCapacityUnits": 6.0,
-        "Table": {"CapacityUnits": 6.0, "WriteCapacityUnits": 6.0},
-    }]
+    assert transact["ConsumedCapacity"] == [
+        {
+            "TableName": "T",
+            "CapacityUnits": 6.0,
+            "WriteCapacityUnits": 6.0,
+            "Table": {"CapacityUnits": 6.0, "WriteCapacityUnits": 6.0},
+        }
+    ]
     batch = db.client.batch_write_item(
-        RequestItems={"T": [
-            {"PutRequest": {"Item": sized("c", 1, KB + 1)}}, {"DeleteRequest": {"Key": key("a", 1)}},
-        ]},
+        RequestItems={
+            "T": [
+                {"PutRequest": {"Item": sized("c", 1, KB + 1)}},
+                {"DeleteRequest": {"Key": key("a", 1)}},
+            ]
+        },
         ReturnConsumedCapacity="TOTAL",
     )
     assert batch["ConsumedCapacity"] == [{"TableName": "T", "CapacityUnits": 4.0}]
@@ -152,7 +171,10 @@ def test_nothing_is_said_of_capacity_unless_asked(db: Database) -> None:
 def test_a_page_costs_the_same_however_large_the_table(db: Database) -> None:
     def page() -> float:
         answer = db.client.query(
-            TableName="T", KeyConditionExpression="p = :p", ExpressionAttributeValues={":p": s("a")}, Limit=20,
+            TableName="T",
+            KeyConditionExpression="p = :p",
+            ExpressionAttributeValues={":p": s("a")},
+            Limit=20,
             ReturnConsumedCapacity="TOTAL",
         )
         return float(answer["ConsumedCapacity"]["CapacityUnits"])
@@ -161,7 +183,9 @@ def test_a_page_costs_the_same_however_large_the_table(db: Database) -> None:
         db.client.put_item(TableName="T", Item={**key("a", r), "f": s("x" * 500)})
     few = page()
     for first in range(30, 530, 25):
-        db.client.batch_write_item(RequestItems={"T": [
-            {"PutRequest": {"Item": {**key("a", first + i), "f": s("x" * 500)}}} for i in range(25)
-        ]})
+        db.client.batch_write_item(
+            RequestItems={
+                "T": [{"PutRequest": {"Item": {**key("a", first + i), "f": s("x" * 500)}}} for i in range(25)]
+            }
+        )
     assert page() == few

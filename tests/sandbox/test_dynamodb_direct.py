@@ -39,9 +39,7 @@ def test_hot_actions_prepare_no_http_request(wire: Wire) -> None:
     wire.client.transact_write_items(TransactItems=[{"Put": {**REQUEST, "Item": {**key("a", 2), "f": s("y")}}}])
     found = wire.client.get_item(TableName="T", Key=key("a", 1))
     batch = wire.client.batch_get_item(RequestItems={"T": {"Keys": [key("a", 1), key("a", 2)]}})
-    listed = wire.client.query(
-        TableName="T", KeyConditionExpression="p = :p", ExpressionAttributeValues={":p": s("a")}
-    )
+    listed = wire.client.query(TableName="T", KeyConditionExpression="p = :p", ExpressionAttributeValues={":p": s("a")})
     assert found["Item"] == REQUEST["Item"]
     assert len(batch["Responses"]["T"]) == listed["Count"] == len(listed["Items"]) == 2
     assert found["ResponseMetadata"]["HTTPStatusCode"] == 200

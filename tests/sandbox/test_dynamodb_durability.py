@@ -58,7 +58,10 @@ def increment(client: Any, times: int) -> None:
         version = client.get_item(TableName="T", Key=key("c"), ConsistentRead=True)["Item"]["v"]["N"]
         try:
             client.update_item(
-                TableName="T", Key=key("c"), UpdateExpression="SET v = :new", ConditionExpression="v = :old",
+                TableName="T",
+                Key=key("c"),
+                UpdateExpression="SET v = :new",
+                ConditionExpression="v = :old",
                 ExpressionAttributeValues={":new": n(int(version) + 1), ":old": n(version)},
             )
         except client.exceptions.ConditionalCheckFailedException:
@@ -87,16 +90,25 @@ def test_one_thing_is_claimed_by_one_thread_over_http_too(db: Database) -> None:
         def claim(number: int) -> None:
             for thing in range(10):
                 try:
-                    client.transact_write_items(TransactItems=[
-                        {"Put": {
-                            "TableName": "T", "Item": {**key(f"thing-{thing}"), "by": n(number)},
-                            "ConditionExpression": "attribute_not_exists(p)",
-                        }},
-                        {"Update": {
-                            "TableName": "T", "Key": key("count"), "UpdateExpression": "ADD v :one",
-                            "ExpressionAttributeValues": {":one": n(1)},
-                        }},
-                    ])
+                    client.transact_write_items(
+                        TransactItems=[
+                            {
+                                "Put": {
+                                    "TableName": "T",
+                                    "Item": {**key(f"thing-{thing}"), "by": n(number)},
+                                    "ConditionExpression": "attribute_not_exists(p)",
+                                }
+                            },
+                            {
+                                "Update": {
+                                    "TableName": "T",
+                                    "Key": key("count"),
+                                    "UpdateExpression": "ADD v :one",
+                                    "ExpressionAttributeValues": {":one": n(1)},
+                                }
+                            },
+                        ]
+                    )
                     wins.append(thing)
                 except client.exceptions.TransactionCanceledException:
                     pass
@@ -129,9 +141,9 @@ def test_a_batch_read_is_of_one_moment(db: Database) -> None:
     stop = threading.Event()
 
     def put(number: int) -> None:
-        db.client.transact_write_items(TransactItems=[
-            {"Put": {"TableName": "T", "Item": {**key("a", r), "v": n(number)}}} for r in range(3)
-        ])
+        db.client.transact_write_items(
+            TransactItems=[{"Put": {"TableName": "T", "Item": {**key("a", r), "v": n(number)}}} for r in range(3)]
+        )
 
     def write() -> None:
         for number in range(60):
@@ -156,7 +168,9 @@ def test_after_kill_nothing_acknowledged_is_missing_and_no_transaction_is_half_t
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE)])}
     with subprocess.Popen(
         [sys.executable, str(HERE / "dynamodb_writer.py"), str(path)],
-        stdout=subprocess.PIPE, env=environment, text=True,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
     ) as child:
         assert child.stdout is not None
         lines = [child.stdout.readline() for _ in range(300)]
@@ -188,7 +202,8 @@ def test_after_kill_nothing_acknowledged_is_missing_and_no_transaction_is_half_t
 
 def test_a_restart_finds_the_tables_as_they_were(db: Database) -> None:
     local = {
-        "IndexName": "local", "Projection": {"ProjectionType": "KEYS_ONLY"},
+        "IndexName": "local",
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
         "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}, {"AttributeName": "h", "KeyType": "RANGE"}],
     }
     create(db.client, indexes=(gsi("by-g", "g", "h"),), local=(local,), g="S", h="N")
@@ -291,7 +306,11 @@ def test_a_file_of_another_version_or_of_a_running_process_is_refused(tmp_path: 
         program = "import pathlib,sys; from sandbox.aws.dynamodb import install; install(pathlib.Path(sys.argv[1]))"
         other = subprocess.run(
             [sys.executable, "-c", program, str(busy)],
-            cwd=HERE.parent.parent, capture_output=True, text=True, timeout=60, check=False,
+            cwd=HERE.parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert other.returncode != 0 and "in use by another process" in other.stderr
     finally:
@@ -320,7 +339,9 @@ def test_a_long_life_does_not_collect_objects(db: Database) -> None:
         for r in range(20):
             db.client.put_item(TableName="T", Item=key("a", r))
         db.client.query(
-            TableName="T", KeyConditionExpression="p = :p", ExpressionAttributeValues={":p": s("a")},
+            TableName="T",
+            KeyConditionExpression="p = :p",
+            ExpressionAttributeValues={":p": s("a")},
             ProjectionExpression="p",
         )
         db.installed.expire(db.clock.now)

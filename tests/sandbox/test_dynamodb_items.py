@@ -11,7 +11,9 @@ from botocore.exceptions import ClientError
 from dynamodb_support import Database, create, database, gsi, key, n, new_client, s
 
 INCREMENT: dict[str, Any] = {
-    "Key": key("a"), "UpdateExpression": "ADD v :one", "ExpressionAttributeValues": {":one": n(1)}
+    "Key": key("a"),
+    "UpdateExpression": "ADD v :one",
+    "ExpressionAttributeValues": {":one": n(1)},
 }
 
 
@@ -33,9 +35,17 @@ def item(db: Database, p: str, r: float | str = 0) -> dict[str, Any] | None:
 
 def test_an_item_of_every_type_comes_back_as_it_went_in(db: Database) -> None:
     original = {
-        **key("a", 1), "text": s("ä\u2028"), "bin": {"B": b"\x00\xff"}, "yes": {"BOOL": True}, "none": {"NULL": True},
-        "list": {"L": [{"B": b"in list"}, {"M": {"deep": {"L": []}}}]}, "map": {"M": {"b": {"B": b"in map"}}},
-        "ss": {"SS": ["x", "y"]}, "ns": {"NS": ["1", "10", "2.5"]}, "bs": {"BS": [b"1", b"2"]}, "empty": s(""),
+        **key("a", 1),
+        "text": s("ä\u2028"),
+        "bin": {"B": b"\x00\xff"},
+        "yes": {"BOOL": True},
+        "none": {"NULL": True},
+        "list": {"L": [{"B": b"in list"}, {"M": {"deep": {"L": []}}}]},
+        "map": {"M": {"b": {"B": b"in map"}}},
+        "ss": {"SS": ["x", "y"]},
+        "ns": {"NS": ["1", "10", "2.5"]},
+        "bs": {"BS": [b"1", b"2"]},
+        "empty": s(""),
     }
     db.client.put_item(TableName="T", Item=original)
     found = item(db, "a", 1)
@@ -61,8 +71,10 @@ def test_a_failed_condition_gives_the_old_item_when_asked(db: Database) -> None:
     ):
         with pytest.raises(ClientError) as error:
             call(
-                TableName="T", ConditionExpression="attribute_not_exists(p)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD", **arguments,
+                TableName="T",
+                ConditionExpression="attribute_not_exists(p)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **arguments,
             )
         assert code(error) == "ConditionalCheckFailedException"
         assert error.value.response["Item"]["v"] == n(1)
@@ -72,7 +84,9 @@ def test_a_failed_condition_gives_the_old_item_when_asked(db: Database) -> None:
 def test_a_condition_on_binary_compares_with_what_was_stored(db: Database) -> None:
     db.client.put_item(TableName="T", Item={**key("a"), "bits": {"B": b"\x00\xff"}})
     db.client.put_item(
-        TableName="T", Item=key("a"), ConditionExpression="bits = :b",
+        TableName="T",
+        Item=key("a"),
+        ConditionExpression="bits = :b",
         ExpressionAttributeValues={":b": {"B": b"\x00\xff"}},
     )
     assert item(db, "a") == key("a")
@@ -91,7 +105,9 @@ def test_an_update_that_fails_half_way_changes_nothing(db: Database) -> None:
     db.client.put_item(TableName="T", Item={**key("a"), "v": n(1), "text": s("x")})
     with pytest.raises(ClientError):
         db.client.update_item(
-            TableName="T", Key=key("a"), UpdateExpression="SET v = :two, w = text + :two",
+            TableName="T",
+            Key=key("a"),
+            UpdateExpression="SET v = :two, w = text + :two",
             ExpressionAttributeValues={":two": n(2)},
         )
     assert item(db, "a") == {**key("a"), "v": n(1), "text": s("x")}
@@ -101,17 +117,27 @@ def test_a_cancelled_transaction_gives_its_reasons_and_leaves_nothing_behind(db:
     db.client.put_item(TableName="T", Item={**key("taken"), "v": n(1)})
     seen = len(db.records())
     with pytest.raises(ClientError) as error:
-        db.client.transact_write_items(TransactItems=[
-            {"Put": {"TableName": "T", "Item": key("new")}},
-            {"Put": {
-                "TableName": "T", "Item": key("taken"), "ConditionExpression": "attribute_not_exists(p)",
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }},
-            {"Update": {
-                "TableName": "T", "Key": key("counter"), "UpdateExpression": "ADD v :one",
-                "ExpressionAttributeValues": {":one": n(1)},
-            }},
-        ])
+        db.client.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": "T", "Item": key("new")}},
+                {
+                    "Put": {
+                        "TableName": "T",
+                        "Item": key("taken"),
+                        "ConditionExpression": "attribute_not_exists(p)",
+                        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                    }
+                },
+                {
+                    "Update": {
+                        "TableName": "T",
+                        "Key": key("counter"),
+                        "UpdateExpression": "ADD v :one",
+                        "ExpressionAttributeValues": {":one": n(1)},
+                    }
+                },
+            ]
+        )
     reasons = error.value.response["CancellationReasons"]
     assert [reason["Code"] for reason in reasons] == ["None", "ConditionalCheckFailed", "None"]
     assert reasons[1]["Item"]["v"] == n(1)
@@ -122,9 +148,14 @@ def test_a_cancelled_transaction_gives_its_reasons_and_leaves_nothing_behind(db:
 def test_a_transaction_that_sdk_retries_is_applied_once(db: Database) -> None:
     request = {
         "ClientRequestToken": "t-1",
-        "TransactItems": [{"Update": {
-            "TableName": "T", **INCREMENT,
-        }}],
+        "TransactItems": [
+            {
+                "Update": {
+                    "TableName": "T",
+                    **INCREMENT,
+                }
+            }
+        ],
     }
     db.client.transact_write_items(**request)
     replay = db.client.transact_write_items(**request, ReturnConsumedCapacity="TOTAL")
@@ -170,9 +201,12 @@ def test_a_cancelled_transaction_may_be_sent_again_with_its_token(db: Database) 
 
 def test_two_operations_on_one_item_in_a_transaction_are_refused(db: Database) -> None:
     with pytest.raises(ClientError) as error:
-        db.client.transact_write_items(TransactItems=[
-            {"Put": {"TableName": "T", "Item": key("a")}}, {"Delete": {"TableName": "T", "Key": key("a")}},
-        ])
+        db.client.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": "T", "Item": key("a")}},
+                {"Delete": {"TableName": "T", "Key": key("a")}},
+            ]
+        )
     assert code(error) == "ValidationException"
 
 
@@ -188,9 +222,14 @@ def test_a_batch_has_the_limits_of_aws(db: Database) -> None:
         new_client(validate=False).batch_get_item(RequestItems={"T": {"Keys": [key("b", i) for i in range(101)]}})
     assert code(error) == "ValidationException"
     with pytest.raises(ClientError) as error:
-        db.client.batch_write_item(RequestItems={"T": [
-            {"PutRequest": {"Item": {**key("x"), "v": n(1)}}}, {"DeleteRequest": {"Key": key("x")}},
-        ]})
+        db.client.batch_write_item(
+            RequestItems={
+                "T": [
+                    {"PutRequest": {"Item": {**key("x"), "v": n(1)}}},
+                    {"DeleteRequest": {"Key": key("x")}},
+                ]
+            }
+        )
     assert code(error) == "ValidationException"
     found = db.client.batch_get_item(RequestItems={"T": {"Keys": [key("b", i) for i in range(30)]}})
     assert len(found["Responses"]["T"]) == 25
@@ -204,9 +243,15 @@ def test_a_transaction_reads_up_to_a_hundred_items(db: Database) -> None:
     assert [i for i, found in enumerate(answer["Responses"]) if "Item" in found] == [7]
 
 
-@pytest.mark.parametrize("bad", [
-    {"p": n(1), "r": n(1)}, {"p": s("a"), "r": s("1")}, {"p": s("a")}, {"p": s(""), "r": n(1)},
-])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"p": n(1), "r": n(1)},
+        {"p": s("a"), "r": s("1")},
+        {"p": s("a")},
+        {"p": s(""), "r": n(1)},
+    ],
+)
 def test_a_key_that_does_not_fit_the_schema_is_refused(db: Database, bad: dict[str, Any]) -> None:
     for call in (
         lambda: db.client.get_item(TableName="T", Key=bad),

@@ -13,7 +13,8 @@ from sandbox.aws.dynamodb import documents, keys
 
 numbers = st.builds(
     lambda digits, exponent: Decimal(digits).scaleb(exponent),
-    st.integers(-10**12, 10**12), st.integers(-100, 100),
+    st.integers(-(10**12), 10**12),
+    st.integers(-100, 100),
 )
 
 
@@ -34,9 +35,18 @@ def test_a_number_has_one_spelling(value: Decimal, zeros: int) -> None:
     assert documents.number(str(other)) == spelled
 
 
-@pytest.mark.parametrize("text, spelled", [
-    ("0", "0"), ("-0", "0"), ("0.0", "0"), ("007", "7"), ("-1.50", "-1.5"), ("1E+3", "1000"), (".5", "0.5"),
-])
+@pytest.mark.parametrize(
+    "text, spelled",
+    [
+        ("0", "0"),
+        ("-0", "0"),
+        ("0.0", "0"),
+        ("007", "7"),
+        ("-1.50", "-1.5"),
+        ("1E+3", "1000"),
+        (".5", "0.5"),
+    ],
+)
 def test_numbers_are_spelled_as_aws_answers_them(text: str, spelled: str) -> None:
     assert documents.number(text) == spelled
 
@@ -50,7 +60,11 @@ def test_the_end_of_a_prefix_is_the_first_value_beyond_it(prefix: bytes, value: 
 
 def test_an_item_comes_back_from_its_text() -> None:
     attributes = {
-        "p": {"S": "a"}, "b": {"B": b"\x00"}, "bs": {"BS": [b"2", b"1"]}, "n": {"N": "1.0"}, "none": {"NULL": True},
+        "p": {"S": "a"},
+        "b": {"B": b"\x00"},
+        "bs": {"BS": [b"2", b"1"]},
+        "n": {"N": "1.0"},
+        "none": {"NULL": True},
         "m": {"M": {"l": {"L": [{"BOOL": False}, {"SS": ["y", "x"]}]}}},
     }
     item = Item(DynamoType({"S": "a"}), None, attributes)
@@ -60,10 +74,22 @@ def test_an_item_comes_back_from_its_text() -> None:
     assert documents.dump(again.attrs) == documents.dump(item.attrs)
 
 
-@pytest.mark.parametrize("value, size", [
-    ({"S": "ä"}, 2), ({"N": "0"}, 1), ({"N": "12"}, 2), ({"N": "-123"}, 4), ({"N": "1000"}, 2), ({"B": b"123"}, 3),
-    ({"BOOL": True}, 1), ({"NULL": True}, 1), ({"SS": ["ab", "c"]}, 3), ({"L": []}, 3), ({"L": [{"S": "ab"}]}, 6),
-    ({"M": {"ab": {"S": "c"}}}, 7),
-])
+@pytest.mark.parametrize(
+    "value, size",
+    [
+        ({"S": "ä"}, 2),
+        ({"N": "0"}, 1),
+        ({"N": "12"}, 2),
+        ({"N": "-123"}, 4),
+        ({"N": "1000"}, 2),
+        ({"B": b"123"}, 3),
+        ({"BOOL": True}, 1),
+        ({"NULL": True}, 1),
+        ({"SS": ["ab", "c"]}, 3),
+        ({"L": []}, 3),
+        ({"L": [{"S": "ab"}]}, 6),
+        ({"M": {"ab": {"S": "c"}}}, 7),
+    ],
+)
 def test_sizes_are_counted_as_dynamodb_counts(value: dict[str, object], size: int) -> None:
     assert documents.size({"x": DynamoType(value)}) == 1 + size

@@ -43,7 +43,7 @@ def walk(db: Database, condition: str, values: dict[str, Any], **arguments: Any)
 def test_numbers_come_in_the_order_of_their_values(db: Database) -> None:
     create(db.client)
     chance = random.Random(7)
-    values = {Decimal(chance.randint(-10**12, 10**12)).scaleb(chance.randint(-20, 20)) for _ in range(200)}
+    values = {Decimal(chance.randint(-(10**12), 10**12)).scaleb(chance.randint(-20, 20)) for _ in range(200)}
     values |= {Decimal(text) for text in ("0", "-1", "1", "1E-130", "9.9E+125", "-9.9E+125", "-1E-130")}
     for value in values:
         db.client.put_item(TableName="T", Item=key("a", str(value)))
@@ -85,8 +85,12 @@ def test_begins_with_pages_through_exactly_its_prefix(db: Database, forward: boo
     for number, name in enumerate(names):
         db.client.put_item(TableName="T", Item={**key("x", number), "g": s("g"), "h": s(name)})
     found = walk(
-        db, "g = :g AND begins_with(h, :h)", {":g": s("g"), ":h": s("ab")},
-        IndexName="by-g", Limit=2, ScanIndexForward=forward,
+        db,
+        "g = :g AND begins_with(h, :h)",
+        {":g": s("g"), ":h": s("ab")},
+        IndexName="by-g",
+        Limit=2,
+        ScanIndexForward=forward,
     )
     expected = sorted((name for name in names if name.startswith("ab")), key=str.encode, reverse=not forward)
     assert [item["h"]["S"] for item in found] == expected
@@ -126,8 +130,11 @@ def test_a_full_last_page_still_has_a_key_to_go_on_from(db: Database) -> None:
     for r in range(4):
         db.client.put_item(TableName="T", Item=key("a", r))
     answers = pages(
-        db.client.query, TableName="T", Limit=2,
-        KeyConditionExpression="p = :p", ExpressionAttributeValues={":p": s("a")},
+        db.client.query,
+        TableName="T",
+        Limit=2,
+        KeyConditionExpression="p = :p",
+        ExpressionAttributeValues={":p": s("a")},
     )
     assert [answer["Count"] for answer in answers] == [2, 2, 0]
 
@@ -137,7 +144,10 @@ def test_a_limit_counts_what_is_read_and_the_filter_comes_after(db: Database) ->
     for r in range(10):
         db.client.put_item(TableName="T", Item={**key("a", r), "even": {"BOOL": r % 2 == 0}})
     answer = db.client.query(
-        TableName="T", KeyConditionExpression="p = :p", FilterExpression="even = :yes", Limit=5,
+        TableName="T",
+        KeyConditionExpression="p = :p",
+        FilterExpression="even = :yes",
+        Limit=5,
         ExpressionAttributeValues={":p": s("a"), ":yes": {"BOOL": True}},
     )
     assert (answer["Count"], answer["ScannedCount"]) == (3, 5)
@@ -149,7 +159,10 @@ def test_a_page_ends_at_one_megabyte_before_the_filter(db: Database) -> None:
     for r in range(5):
         db.client.put_item(TableName="T", Item={**key("a", r), "fill": s("x" * 300_000)})
     answers = pages(
-        db.client.query, TableName="T", KeyConditionExpression="p = :p", FilterExpression="attribute_not_exists(fill)",
+        db.client.query,
+        TableName="T",
+        KeyConditionExpression="p = :p",
+        FilterExpression="attribute_not_exists(fill)",
         ExpressionAttributeValues={":p": s("a")},
     )
     assert [answer["ScannedCount"] for answer in answers] == [3, 2]
@@ -171,7 +184,8 @@ def test_projections_of_the_request_and_of_the_index_both_apply(db: Database) ->
 
 def test_a_local_index_orders_a_partition_and_reads_consistently(db: Database) -> None:
     local = {
-        "IndexName": "by-age", "Projection": {"ProjectionType": "ALL"},
+        "IndexName": "by-age",
+        "Projection": {"ProjectionType": "ALL"},
         "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}, {"AttributeName": "age", "KeyType": "RANGE"}],
     }
     create(db.client, local=(local,), age="N")
@@ -191,9 +205,14 @@ def test_binary_keys_order_by_their_bytes(db: Database) -> None:
         db.client.put_item(TableName="T", Item={**key("a", number), "g": s("g"), "raw": {"B": raw}})
     found = walk(db, "g = :g", {":g": s("g")}, IndexName="by-raw", Limit=2)
     assert [item["raw"]["B"] for item in found] == values
-    assert len(walk(
-        db, "g = :g AND begins_with(raw, :x)", {":g": s("g"), ":x": {"B": b"\xff"}}, IndexName="by-raw", Limit=1
-    )) == 2
+    assert (
+        len(
+            walk(
+                db, "g = :g AND begins_with(raw, :x)", {":g": s("g"), ":x": {"B": b"\xff"}}, IndexName="by-raw", Limit=1
+            )
+        )
+        == 2
+    )
 
 
 def test_scans_and_segments_see_every_item_once(db: Database) -> None:
@@ -212,14 +231,23 @@ def test_scans_and_segments_see_every_item_once(db: Database) -> None:
     assert sorted(scanned(IndexName="by-g")) == sorted(one for one in every if int(one[1]) % 2)
 
 
-@pytest.mark.parametrize("start", [
-    {"p": s("a")}, {**key("a", 1), "x": s("y")}, {"p": s("a"), "r": s("1")}, key("b", 1), key("a", 0),
-])
+@pytest.mark.parametrize(
+    "start",
+    [
+        {"p": s("a")},
+        {**key("a", 1), "x": s("y")},
+        {"p": s("a"), "r": s("1")},
+        key("b", 1),
+        key("a", 0),
+    ],
+)
 def test_a_start_key_that_is_not_of_this_query_is_refused(db: Database, start: dict[str, Any]) -> None:
     create(db.client)
     with pytest.raises(ClientError) as error:
         db.client.query(
-            TableName="T", KeyConditionExpression="p = :p AND r > :x", ExclusiveStartKey=start,
+            TableName="T",
+            KeyConditionExpression="p = :p AND r > :x",
+            ExclusiveStartKey=start,
             ExpressionAttributeValues={":p": s("a"), ":x": n(0.5)},
         )
     assert error.value.response["Error"]["Code"] == "ValidationException"
@@ -234,7 +262,8 @@ def test_an_index_added_later_is_filled_and_one_removed_is_gone(db: Database) ->
     def update(*changes: dict[str, Any], **kinds: str) -> None:
         attributes = {"p": "S", "r": "N", **kinds}
         db.client.update_table(
-            TableName="T", GlobalSecondaryIndexUpdates=list(changes),
+            TableName="T",
+            GlobalSecondaryIndexUpdates=list(changes),
             AttributeDefinitions=[{"AttributeName": k, "AttributeType": v} for k, v in attributes.items()],
         )
 
@@ -294,8 +323,11 @@ def test_the_cost_of_a_page_does_not_grow_with_the_table_nor_with_the_position(d
             base: dict[str, Any] = {"equal": [("p", s("a"))], "forward": forward}
             over: dict[str, Any] = {"equal": [("g", s("x"))], "forward": forward, "index": index}
             counts += [
-                steps(**base), steps(**base, start=start), steps(**base, start=start, ranges=low_to_high),
-                steps(**over), steps(**over, start=index_start),
+                steps(**base),
+                steps(**base, start=start),
+                steps(**base, start=start, ranges=low_to_high),
+                steps(**over),
+                steps(**over, start=index_start),
                 steps(**over, start=index_start, ranges=[("h", "BEGINS_WITH", [s("sa")])]),
             ]
         return [*counts, steps(), steps(start=start), steps(index=index), steps(index=index, start=index_start)]

@@ -65,20 +65,20 @@ def test_an_update_that_creates_an_item_is_one_insert(db: Database) -> None:
 
 
 def test_a_transaction_leaves_one_record_for_each_item(db: Database) -> None:
-    db.client.transact_write_items(TransactItems=[
-        {"Put": {"TableName": "T", "Item": key("a")}},
-        {"ConditionCheck": {"TableName": "T", "Key": key("b"), "ConditionExpression": "attribute_not_exists(p)"}},
-        {"Put": {"TableName": "T", "Item": key("c")}},
-    ])
+    db.client.transact_write_items(
+        TransactItems=[
+            {"Put": {"TableName": "T", "Item": key("a")}},
+            {"ConditionCheck": {"TableName": "T", "Key": key("b"), "ConditionExpression": "attribute_not_exists(p)"}},
+            {"Put": {"TableName": "T", "Item": key("c")}},
+        ]
+    )
     assert [record["dynamodb"]["Keys"]["p"]["S"] for record in db.records()] == ["a", "c"]
 
 
 def test_the_view_type_says_which_images_there_are(db: Database) -> None:
     for view, images in (("KEYS_ONLY", set()), ("NEW_IMAGE", {"NewImage"}), ("OLD_IMAGE", {"OldImage"})):
         create(db.client, view, stream=False)
-        db.client.update_table(
-            TableName=view, StreamSpecification={"StreamEnabled": True, "StreamViewType": view}
-        )
+        db.client.update_table(TableName=view, StreamSpecification={"StreamEnabled": True, "StreamViewType": view})
         put(db, "a", view, v=n(1))
         put(db, "a", view, v=n(2))
         assert {name for name in db.records(view)[1]["dynamodb"] if name.endswith("Image")} == images
@@ -101,9 +101,9 @@ def test_the_streams_api_reads_the_same_records(db: Database) -> None:
         (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
 
         def start(kind: str) -> str:
-            iterator: str = streams.get_shard_iterator(
-                StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType=kind
-            )["ShardIterator"]
+            iterator: str = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType=kind)[
+                "ShardIterator"
+            ]
             return iterator
 
         oldest, newest = start("TRIM_HORIZON"), start("LATEST")
@@ -197,9 +197,7 @@ def test_positions_are_not_used_again_after_everything_was_removed(db: Database)
 def test_expired_items_are_removed_and_the_records_name_the_service(db: Database) -> None:
     now = db.clock.now
     put(db, "before", gone=n(now - 1))  # from before the setting
-    db.client.update_time_to_live(
-        TableName="T", TimeToLiveSpecification={"Enabled": True, "AttributeName": "gone"}
-    )
+    db.client.update_time_to_live(TableName="T", TimeToLiveSpecification={"Enabled": True, "AttributeName": "gone"})
     put(db, "due", gone=n(now))
     put(db, "later", gone=n(now + 60))
     put(db, "text", gone=s(str(now - 1)))
@@ -209,7 +207,10 @@ def test_expired_items_are_removed_and_the_records_name_the_service(db: Database
     seen = db.installed.last_record("T")
     assert db.installed.expire(now) == 2
     assert sorted(found["p"]["S"] for found in db.client.scan(TableName="T")["Items"]) == [
-        "later", "mistake", "never", "text"
+        "later",
+        "mistake",
+        "never",
+        "text",
     ]
     removed = db.records(after=seen)
     assert {record["dynamodb"]["Keys"]["p"]["S"] for record in removed} == {"before", "due"}
@@ -221,9 +222,7 @@ def test_expired_items_are_removed_and_the_records_name_the_service(db: Database
 
 def test_an_item_whose_expiry_was_put_off_stays(db: Database) -> None:
     now = db.clock.now
-    db.client.update_time_to_live(
-        TableName="T", TimeToLiveSpecification={"Enabled": True, "AttributeName": "gone"}
-    )
+    db.client.update_time_to_live(TableName="T", TimeToLiveSpecification={"Enabled": True, "AttributeName": "gone"})
     put(db, "a", gone=n(now))
     db.client.update_item(
         TableName="T", Key=key("a"), UpdateExpression="SET gone = :g", ExpressionAttributeValues={":g": n(now + 60)}
@@ -233,12 +232,12 @@ def test_an_item_whose_expiry_was_put_off_stays(db: Database) -> None:
 
 
 def test_many_expired_items_are_all_removed(db: Database) -> None:
-    db.client.update_time_to_live(
-        TableName="T", TimeToLiveSpecification={"Enabled": True, "AttributeName": "gone"}
-    )
+    db.client.update_time_to_live(TableName="T", TimeToLiveSpecification={"Enabled": True, "AttributeName": "gone"})
     for first in range(0, 450, 25):
-        db.client.batch_write_item(RequestItems={"T": [
-            {"PutRequest": {"Item": {**key("a", first + i), "gone": n(db.clock.now)}}} for i in range(25)
-        ]})
+        db.client.batch_write_item(
+            RequestItems={
+                "T": [{"PutRequest": {"Item": {**key("a", first + i), "gone": n(db.clock.now)}}} for i in range(25)]
+            }
+        )
     assert db.installed.expire(db.clock.now) == 450
     assert db.client.scan(TableName="T")["Count"] == 0

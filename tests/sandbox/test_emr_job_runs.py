@@ -222,7 +222,9 @@ def test_a_log_bucket_that_is_not_there_does_not_change_how_the_run_ends(world: 
 def test_event_logs_reach_the_s3_prefix_that_the_job_named(world: World) -> None:
     program = """dir=$(sed -n 's/^spark.eventLog.dir file\\\\:\\/\\///p' $PROPERTIES)
     mkdir $dir/eventlog_v2_app; echo event > $dir/eventlog_v2_app/events_1_app"""
-    job = world.start(program, parameters="--conf spark.eventLog.enabled=true --conf spark.eventLog.dir=s3a://files/history")
+    job = world.start(
+        program, parameters="--conf spark.eventLog.enabled=true --conf spark.eventLog.dir=s3a://files/history"
+    )
     assert world.await_end(job)["state"] == "COMPLETED"
     body = world.s3.get_object(Bucket="files", Key="history/eventlog_v2_app/events_1_app")["Body"]
     assert body.read() == b"event\n"

@@ -41,6 +41,7 @@ class Usage:
 
     def render(self, detailed: bool, kind: str | None) -> dict[str, Any]:
         """`kind` names the units apart (Read or Write), as the answers to transactions do."""
+
         def units(amount: float) -> dict[str, float]:
             return {"CapacityUnits": amount, **({f"{kind}CapacityUnits": amount} if kind else {})}
 

@@ -55,7 +55,9 @@ def dump(attributes: Mapping[str, DynamoType]) -> str:
     """The canonical JSON text of an item."""
     return json.dumps(
         {name: plain(value) for name, value in attributes.items()},
-        separators=(",", ":"), ensure_ascii=False, sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        sort_keys=True,
     )
 
 

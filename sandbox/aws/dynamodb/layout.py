@@ -129,9 +129,13 @@ def _derive(table: Any) -> Layout:
     stream = table.stream_specification or {}
     streaming = bool(stream.get("StreamEnabled"))
     return Layout(
-        account=table.account_id, region=table.region_name, table=table.name,
-        hash_name=table.hash_key_attr, hash_kind=table.hash_key_type,
-        range_name=table.range_key_attr, range_kind=table.range_key_type,
+        account=table.account_id,
+        region=table.region_name,
+        table=table.name,
+        hash_name=table.hash_key_attr,
+        hash_kind=table.hash_key_type,
+        range_name=table.range_key_attr,
+        range_kind=table.range_key_type,
         indexes=tuple(_index(index, kinds, index in table.global_indexes) for index in table.all_indexes()),
         ttl=table.ttl.get("AttributeName") if table.ttl["TimeToLiveStatus"] == "ENABLED" else None,
         stream_arn=f"{table.table_arn}/stream/{table.latest_stream_label}" if streaming else None,
@@ -189,9 +193,11 @@ def build(connection: sqlite3.Connection, layout: Layout) -> None:
     )
     wanted = dict(_index_statements(layout))
     name = f"{layout.account}/{layout.region}/{layout.table}"
-    there = dict(connection.execute(
-        "select name,sql from sqlite_master where type='index' and tbl_name=? and sql is not null", (name,)
-    ).fetchall())
+    there = dict(
+        connection.execute(
+            "select name,sql from sqlite_master where type='index' and tbl_name=? and sql is not null", (name,)
+        ).fetchall()
+    )
     for index in there.keys() - {n for n, statement in wanted.items() if there.get(n) == statement}:
         connection.execute(f"drop index {quote(index)}")
     columns = {quote(row[1]) for row in connection.execute(f"pragma table_info({layout.sql})")}

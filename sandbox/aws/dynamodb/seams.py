@@ -35,10 +35,21 @@ from sandbox.aws.patches import Patches
 
 READING_ACTIONS = ("get_item", "query", "scan", "batch_get_item", "transact_get_items", "describe_table")
 WRITING_ACTIONS = (
-    "put_item", "update_item", "delete_item", "batch_write_item", "transact_write_items",
-    "execute_statement", "execute_transaction", "batch_execute_statement",
-    "create_table", "delete_table", "update_table", "update_time_to_live", "update_continuous_backups",
-    "tag_resource", "untag_resource",
+    "put_item",
+    "update_item",
+    "delete_item",
+    "batch_write_item",
+    "transact_write_items",
+    "execute_statement",
+    "execute_transaction",
+    "batch_execute_statement",
+    "create_table",
+    "delete_table",
+    "update_table",
+    "update_time_to_live",
+    "update_continuous_backups",
+    "tag_resource",
+    "untag_resource",
 )
 REDEFINING = ("update_table", "update_time_to_live", "update_continuous_backups", "tag_resource", "untag_resource")
 REFUSED_ACTIONS = ("create_backup", "restore_table_from_backup", "restore_table_to_point_in_time")

@@ -46,6 +46,7 @@ class Feed:
 
     def wait(self, after: int, timeout: float, table: str | None) -> bool:
         """True once a record after `after` is committed; False after `timeout` seconds, or when the storage closes."""
+
         def last() -> int:
             return self._last.get(table, 0) if table is not None else max(self._last.values(), default=0)
 
@@ -70,10 +71,17 @@ def publish(connection: sqlite3.Connection, change: Change, now: float, identity
     cursor = connection.execute(
         "insert into outbox(tbl,arn,region,event,view,at,keys,old,new,size,identity) values(?,?,?,?,?,?,?,?,?,?,?)",
         (
-            layout.table, layout.stream_arn, layout.region, event, view, int(now), documents.dump(key_values),
+            layout.table,
+            layout.stream_arn,
+            layout.region,
+            event,
+            view,
+            int(now),
+            documents.dump(key_values),
             change.old if view in ("OLD_IMAGE", "NEW_AND_OLD_IMAGES") else None,
             change.new if view in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES") else None,
-            documents.size(key_values) + change.old_size + change.new_size, identity,
+            documents.size(key_values) + change.old_size + change.new_size,
+            identity,
         ),
     )
     return int(cursor.lastrowid or 0)
@@ -85,14 +93,24 @@ def read(
     """Records after a sequence, oldest first. `where` is the column to choose by: `tbl` or `arn`."""
     found = connection.execute(
         f"select seq,arn,region,event,view,at,keys,old,new,size,identity from outbox where {where}=? and seq>? "
-        "order by seq limit ?", (value, after, limit),
+        "order by seq limit ?",
+        (value, after, limit),
     )
     return [(row[0], _record(*row)) for row in found]
 
 
 def _record(
-    seq: int, arn: str, region: str, event: str, view: str, at: int, key_text: str,
-    old: str | None, new: str | None, size: int, identity: str | None,
+    seq: int,
+    arn: str,
+    region: str,
+    event: str,
+    view: str,
+    at: int,
+    key_text: str,
+    old: str | None,
+    new: str | None,
+    size: int,
+    identity: str | None,
 ) -> dict[str, Any]:
     images = {"NewImage": new, "OldImage": old}
     record: dict[str, Any] = {
@@ -118,11 +136,13 @@ def _record(
 
 def last_records(connection: sqlite3.Connection) -> dict[str, int]:
     """The last sequence of each table that is in the outbox: one seek a table, not a walk over the records."""
-    return dict(connection.execute(
-        "with recursive streamed(tbl) as (select min(tbl) from outbox union all "
-        "select (select min(tbl) from outbox where tbl>streamed.tbl) from streamed where tbl is not null) "
-        "select tbl,(select max(seq) from outbox where outbox.tbl=streamed.tbl) from streamed where tbl is not null"
-    ).fetchall())
+    return dict(
+        connection.execute(
+            "with recursive streamed(tbl) as (select min(tbl) from outbox union all "
+            "select (select min(tbl) from outbox where tbl>streamed.tbl) from streamed where tbl is not null) "
+            "select tbl,(select max(seq) from outbox where outbox.tbl=streamed.tbl) from streamed where tbl is not null"
+        ).fetchall()
+    )
 
 
 def cursor(connection: sqlite3.Connection, consumer: str) -> int:
@@ -135,7 +155,8 @@ def move_cursor(connection: sqlite3.Connection, consumer: str, seq: int, table: 
     """A cursor never goes back: a late commit of an older position changes nothing."""
     connection.execute(
         "insert into cursor(consumer,seq,tbl) values(?,?,?) "
-        "on conflict(consumer) do update set seq=max(seq,excluded.seq), tbl=excluded.tbl", (consumer, seq, table),
+        "on conflict(consumer) do update set seq=max(seq,excluded.seq), tbl=excluded.tbl",
+        (consumer, seq, table),
     )
 
 
@@ -148,5 +169,3 @@ def trim(connection: sqlite3.Connection, now: float) -> int:
         "(select min(seq) from cursor where cursor.tbl is null or cursor.tbl=outbox.tbl),seq) limit ?)",
         (now - keep, TRIM_BATCH),
     ).rowcount
-
-

@@ -68,7 +68,10 @@ class Reader:
         self._storage = storage
 
     def get_item(
-        self, table: Table, hash_key: DynamoType, range_key: DynamoType | None = None,
+        self,
+        table: Table,
+        hash_key: DynamoType,
+        range_key: DynamoType | None = None,
         projection_expression: list[list[str]] | None = None,
     ) -> Item | None:
         layout = layout_of(table)
@@ -78,11 +81,21 @@ class Reader:
         return documents.project(item, projection_expression) if item is not None and projection_expression else item
 
     def query(
-        self, table: Table, hash_key: DynamoType | None, range_comparison: str | None, range_objs: list[DynamoType],
-        limit: int | None, exclusive_start_key: dict[str, Any] | None, scan_index_forward: bool | None,
-        projection_expressions: list[list[str]] | None, index_name: str | None = None, consistent_read: bool = False,
-        filter_expression: Any = None, hash_key_conditions: list[tuple[str, DynamoType]] | None = None,
-        range_key_conditions: list[tuple[str, str, list[DynamoType]]] | None = None, **filters: Any,
+        self,
+        table: Table,
+        hash_key: DynamoType | None,
+        range_comparison: str | None,
+        range_objs: list[DynamoType],
+        limit: int | None,
+        exclusive_start_key: dict[str, Any] | None,
+        scan_index_forward: bool | None,
+        projection_expressions: list[list[str]] | None,
+        index_name: str | None = None,
+        consistent_read: bool = False,
+        filter_expression: Any = None,
+        hash_key_conditions: list[tuple[str, DynamoType]] | None = None,
+        range_key_conditions: list[tuple[str, str, list[DynamoType]]] | None = None,
+        **filters: Any,
     ) -> tuple[list[Item], int, dict[str, Any] | None]:
         layout = layout_of(table)
         ranges = range_key_conditions or []
@@ -90,7 +103,11 @@ class Reader:
             ranges = [(layout.range_name or layout.hash_name, range_comparison, range_objs)]
         equal = hash_key_conditions or ([(layout.hash_name, hash_key)] if hash_key is not None else [])
         search = Search(
-            layout, _index(table, index_name, consistent_read), equal, ranges, exclusive_start_key,
+            layout,
+            _index(table, index_name, consistent_read),
+            equal,
+            ranges,
+            exclusive_start_key,
             scan_index_forward is not False,
         )
         legacy = {
@@ -101,9 +118,16 @@ class Reader:
         return page.items, page.scanned, page.last_key
 
     def scan(
-        self, table: Table, filters: Filters, limit: int | None, exclusive_start_key: dict[str, Any] | None,
-        filter_expression: Any = None, index_name: str | None = None, consistent_read: bool = False,
-        projection_expression: list[list[str]] | None = None, segments: tuple[Any, Any] = (None, None),
+        self,
+        table: Table,
+        filters: Filters,
+        limit: int | None,
+        exclusive_start_key: dict[str, Any] | None,
+        filter_expression: Any = None,
+        index_name: str | None = None,
+        consistent_read: bool = False,
+        projection_expression: list[list[str]] | None = None,
+        segments: tuple[Any, Any] = (None, None),
     ) -> tuple[list[Item], int, dict[str, Any] | None]:
         index = _index(table, index_name, consistent_read)
         search = Search(layout_of(table), index, [], [], exclusive_start_key)

@@ -20,7 +20,7 @@ def within_image(path: str) -> str | None:
     """The part of `path` below an image's SPARK_HOME, or None when it is not in one."""
     for prefix in PREFIXES:
         if path.startswith(prefix + "/"):
-            return path[len(prefix) + 1:]
+            return path[len(prefix) + 1 :]
     return None
 
 

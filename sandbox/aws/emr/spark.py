@@ -151,7 +151,7 @@ def _ask_launcher(java: Java, path: Path, version: str, cache: Path) -> tuple[st
         if MASTER_CLASS not in words or "-cp" not in words:
             raise SetUpError(f"Spark's launcher in {path} does not answer: {asked.stderr.strip()[-400:]}")
         at = words.index("-cp")
-        options = [word for word in words[at + 2: words.index(MASTER_CLASS)] if not word.startswith("-Xmx")]
+        options = [word for word in words[at + 2 : words.index(MASTER_CLASS)] if not word.startswith("-Xmx")]
         known = {"classpath": words[at + 1], "options": options}
         cache.mkdir(parents=True, exist_ok=True)
         write_json(remembered, known)

@@ -83,7 +83,7 @@ def parse(request: dict[str, Any]) -> Submission:
         elif option in ("--verbose", "-v"):
             verbose = True
     conf = {**conf, **explicit, **options}
-    env.update({key[len(_DRIVER_ENV):]: text for key, text in conf.items() if key.startswith(_DRIVER_ENV)})
+    env.update({key[len(_DRIVER_ENV) :]: text for key, text in conf.items() if key.startswith(_DRIVER_ENV)})
     monitoring = (overrides.get("monitoringConfiguration") or {}).get("s3MonitoringConfiguration") or {}
     return Submission(
         entry_point=driver["entryPoint"],

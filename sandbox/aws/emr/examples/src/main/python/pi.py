@@ -9,8 +9,11 @@ from pyspark.sql import SparkSession
 spark = SparkSession.builder.appName("PythonPi").getOrCreate()
 slices = int(sys.argv[1]) if len(sys.argv) > 1 else 2
 darts = 100_000 * slices
-inside = spark.sparkContext.parallelize(range(darts), slices).map(
-    lambda _: random() ** 2 + random() ** 2 <= 1
-).map(int).reduce(add)
+inside = (
+    spark.sparkContext.parallelize(range(darts), slices)
+    .map(lambda _: random() ** 2 + random() ** 2 <= 1)
+    .map(int)
+    .reduce(add)
+)
 print(f"Pi is roughly {4.0 * inside / darts:f}")
 spark.stop()
