@@ -33,8 +33,8 @@ def measure(place: Path, *, full: bool = False) -> Section:
             used = found.get(f"{name}/{dialect}") or found.get(f"{name}/{dialect}/{SIZES[0]}")
             if used:
                 shown = {"page": "a page of a list"}.get(name, name)
-                count = sum(used["calls"].values())
-                rows.append(Row(f"AWS calls: {shown} ({title})", _list(used), "–", count, HELD.get(name), 1, "calls"))
+                count, hold = sum(used["calls"].values()), HELD.get(name)
+                rows.append(Row(f"AWS calls: {shown} ({title})", _list(used), "–", count, hold, hold and 1, "calls"))
     rows += [_growth(found, dialect, sizes) for dialect in DIALECTS]
     notes = [
         "calls are counted with botocore's own events; cancel is of a run that waits; pages have 20 runs",

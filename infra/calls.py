@@ -13,6 +13,7 @@ from typing import Any
 
 from infra.cfn import NOTHING, Json, attribute, ref, sub, when
 from infra.functions import EVENT_DRIVEN, LOGICAL, SCHEDULE_GROUP, dead_letters_id, log_group
+from infra.parameters import CLUSTERS_IN_USE
 from infra.triggers import ENGINE_RULE, STREAM_TRIGGERS, SWEEP_EVERY_MINUTES, StreamTrigger
 
 _FORTNIGHT = 14 * 24 * 3600
@@ -50,8 +51,9 @@ def _rule(function: str, description: str, when_: Json) -> Json:
 
 
 def _rules() -> Json:
+    ours = {**ENGINE_RULE, "detail": {"virtualClusterId": CLUSTERS_IN_USE}}
     return {
-        "EngineEventRule": _rule("engine_event", "A driver changed state", {"EventPattern": dict(ENGINE_RULE)}),
+        "EngineEventRule": _rule("engine_event", "A driver changed state", {"EventPattern": ours}),
         "SweepRule": _rule(
             "sweep", "Repairs what nobody rang for", {"ScheduleExpression": f"rate({SWEEP_EVERY_MINUTES} minutes)"}
         ),

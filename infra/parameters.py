@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.ports import Settings
-from infra.cfn import Json, given, ref, when
+from infra.cfn import Json, given, join, ref, split, when
 
 _DEFAULTS = Settings()
 _NONE = "none"
@@ -31,7 +31,7 @@ PARAMETERS: Json = {
         "drivers (IRSA). Empty: drivers get their role by EKS Pod Identity."
     ),
     "DriverPolicies": _text("ARNs of managed policies, with commas, for the data that Spark programs read and write."),
-    "PoolClusterArns": _text("ARNs, with commas, of other virtual clusters that pools may name for their runs."),
+    "PoolClusterIds": _text("Ids, with commas, of other virtual clusters that pools may name for their runs."),
     "PoolRoleArns": _text("ARNs, with commas, of other execution roles that pools may name for their runs."),
     "DomainName": _text("The API's own domain name. Without one the API answers below /api, where clients trip."),
     "CertificateArn": _text("The certificate of DomainName, in this region (ACM)."),
@@ -65,7 +65,7 @@ CONDITIONS: Json = {
     "MakesCluster": {"Fn::Equals": [ref("VirtualClusterId"), ""]},
     "HasOidcProvider": given("OidcProvider"),
     "HasDriverPolicies": given("DriverPolicies"),
-    "HasPoolClusters": given("PoolClusterArns"),
+    "HasPoolClusters": given("PoolClusterIds"),
     "HasPoolRoles": given("PoolRoleArns"),
     "HasDomain": given("DomainName"),
     "HasZone": {"Fn::And": [given("DomainName"), given("HostedZoneId")]},
@@ -92,3 +92,6 @@ RULES: Json = {
 
 CLUSTER_IN_USE = when("MakesCluster", ref("VirtualCluster"), ref("VirtualClusterId"))
 """The id of the deployment's virtual cluster."""
+
+CLUSTERS_IN_USE = when("HasPoolClusters", split(join(",", [CLUSTER_IN_USE, ref("PoolClusterIds")])), [CLUSTER_IN_USE])
+"""The ids of all virtual clusters that runs may be in."""

@@ -44,9 +44,16 @@ def _statement(grant: Grant) -> Json:
     }
 
 
+def _of_pool_clusters(rest: str) -> Any:
+    """The ARNs of the virtual clusters whose ids the owner gave, each with `rest` behind it. What joins a list must be
+    a plain text, so partition, region and account stand open here; the id is enough, it is nobody else's."""
+    prefix = "arn:*:emr-containers:*:*:/virtualclusters/"
+    return split(join("", [prefix, join(f"{rest},{prefix}", split(ref("PoolClusterIds"))), rest]))
+
+
 _POOL_CLUSTERS: Mapping[tuple[str, ...], Any] = {
-    (VIRTUAL_CLUSTER,): split(ref("PoolClusterArns")),
-    (JOB_RUNS,): split(sub("${Arns}/jobruns/*", Arns=join("/jobruns/*,", split(ref("PoolClusterArns"))))),
+    (VIRTUAL_CLUSTER,): _of_pool_clusters(""),
+    (JOB_RUNS,): _of_pool_clusters("/jobruns/*"),
 }
 """What stands beside the deployment's own virtual cluster, when the owner named others."""
 

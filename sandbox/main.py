@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,9 @@ def _engine(sandbox: Sandbox, spark: Any, deliver: Callable[[Any], None]) -> Any
     overlay = {"SPARKPLANE_IMAGE_OVERLAY": str(spark.extra)} if spark.extra else {}
     names = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3")
     environment = {**{name: os.environ[name] for name in names}, **overlay}
-    engine = emr.install(sandbox.settings.home, spark, deliver, lambda: boto3.client("s3"), environment=environment)
+    engine = emr.install(
+        sandbox.settings.home, spark, deliver, cache(lambda: boto3.client("s3")), environment=environment
+    )
     sandbox.closers.append(engine.close)
     return engine
 

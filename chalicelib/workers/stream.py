@@ -64,14 +64,13 @@ def feed_worker(ports: Ports, decode: Decode, event: Mapping[str, Any]) -> dict[
 
 
 def arm_worker(ports: Ports, decode: Decode, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange the next fires of jobs that were made or changed, and forget those of jobs that were removed."""
+    """Arrange the next fires of jobs that were made, changed or removed. The images only say which jobs to look at;
+    one that has no schedule and had none is not."""
     for record in event["Records"]:
         images = record["dynamodb"]
-        if "NewImage" in images:
-            schedules.arm(ports, decode(images["NewImage"]))
-        else:
-            job = decode(images["OldImage"])
-            ports.timers.disarm(job.workspace, job.id)
+        jobs_seen = [decode(images[side]) for side in ("OldImage", "NewImage") if side in images]
+        if any(job.schedule for job in jobs_seen):
+            schedules.arm(ports, jobs_seen[-1].workspace, jobs_seen[-1].id)
     return {"batchItemFailures": []}
 
 

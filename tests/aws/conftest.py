@@ -1,24 +1,15 @@
-"""Worlds on moto, and one package for all tests that look at it."""
+"""One package for all tests that look at it."""
 
 from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.package import TEMPLATE, ZIP, build
-from tests.aws.world import World, deployed
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A deployment of one test's own."""
-    with deployed(monkeypatch) as made:
-        yield made
 
 
 @pytest.fixture(scope="session")

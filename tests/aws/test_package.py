@@ -172,7 +172,8 @@ def test_every_dead_letter_queue_has_an_alarm_and_alarms_are_free(template: dict
 def test_nothing_in_the_stack_costs_by_the_hour(template: dict[str, Any]) -> None:
     idle_is_free = {
         "AWS::ApiGateway::BasePathMapping", "AWS::ApiGateway::DomainName", "AWS::CloudWatch::Alarm",
-        "AWS::DynamoDB::Table", "AWS::EMRContainers::VirtualCluster", "AWS::Events::Rule", "AWS::IAM::ManagedPolicy", "AWS::IAM::Role",
+        "AWS::DynamoDB::Table", "AWS::EMRContainers::VirtualCluster", "AWS::Events::Rule", "AWS::IAM::ManagedPolicy",
+        "AWS::IAM::Role", "AWS::Scheduler::ScheduleGroup",
         "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Permission",
         "AWS::Logs::LogGroup", "AWS::Route53::RecordSet", "AWS::S3::Bucket", "AWS::S3::BucketPolicy",
         "AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Serverless::Api", "AWS::Serverless::Function",

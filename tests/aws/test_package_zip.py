@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 from chalicelib.aws import table
 from infra import archive
 from infra.package import ZIP
+from infra.template import ENVIRONMENT
 from tests.aws.world import REGION, TABLE, api_event
 
 MOST_UNZIPPED = 15_000_000
@@ -88,12 +89,9 @@ def told(task: Path, runtime: Path, aws: str, tmp_path_factory: pytest.TempPathF
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
+        **{name: "told" for name in ENVIRONMENT},
+        "SPARKPLANE_RETENTION_DAYS": "60",
         "SPARKPLANE_TABLE": TABLE,
-        "SPARKPLANE_BUCKET": "bucket",
-        "SPARKPLANE_RUN_MACHINE": "run",
-        "SPARKPLANE_RING_MACHINE": "ring",
-        "SPARKPLANE_VIRTUAL_CLUSTER": "cluster",
-        "SPARKPLANE_EXECUTION_ROLE": "role",
     }
     program = Path(__file__).with_name("runtime.py")
     command = [sys.executable, "-S", "-s", "-B", str(program), str(task), str(runtime), str(events)]

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 import app
+from chalicelib.aws import clients
 from chalicelib.core import transitions
-from chalicelib.core.model import Placement, Run
+from chalicelib.core.model import CronSchedule, Job, Placement, Run
 from chalicelib.core.states import Intent, RunState
-from chalicelib.ports import Hold, Put, key
+from chalicelib.ports import Hold, Put, key, runs_of_job
 from chalicelib.services import pools, workflow
 from chalicelib.services.runs import edit_run
 from infra.functions import LOGICAL
 from infra.policies import DRIVER_DENIALS, DRIVER_GRANTS, GRANTS, JOB_RUNS, VIRTUAL_CLUSTER, Grant, grants_of
 from infra.policies import DRIVER_ROLE as DRIVER_ROLE_TEXT
-from tests.aws.world import BUCKET, DRIVER_ROLE, REGION, STACK, TABLE, AwsCall, World, arn, deployed
+from tests.aws.world import BUCKET, DRIVER_ROLE, REGION, SCHEDULE_ROLE, STACK, TABLE, AwsCall, World, arn, deployed
 
 LARGE = "x" * 30_000
 """A value that moves a run's spec out of the table."""
@@ -41,6 +44,7 @@ def resolved(text: str, world: World) -> str:
         "VirtualCluster": world.virtual_cluster,
         "PoolCluster": world.other_cluster,
         "DriverRole.Arn": DRIVER_ROLE,
+        "ScheduleRole.Arn": SCHEDULE_ROLE,
     }
     return re.sub(r"\$\{([^}]+)\}", lambda found: values.get(found[1], f"arn:aws:unknown:{found[1]}"), text)
 
@@ -92,7 +96,23 @@ def _emr(operation: str, told: Mapping[str, Any]) -> list[Need]:
     return [(f"emr-containers:{operation}", cluster + job, {})]
 
 
-NEEDS = {"dynamodb": _dynamodb, "s3": _s3, "stepfunctions": _states, "sfn": _states, "emr-containers": _emr}
+def _scheduler(operation: str, told: Mapping[str, Any]) -> list[Need]:
+    needs: list[Need] = [
+        (f"scheduler:{operation}", arn("scheduler", f"schedule/{told['GroupName']}/{told['Name']}"), {})
+    ]
+    if "Target" in told:
+        needs.append(("iam:PassRole", told["Target"]["RoleArn"], {"iam:PassedToService": "scheduler.amazonaws.com"}))
+    return needs
+
+
+NEEDS = {
+    "scheduler": _scheduler,
+    "dynamodb": _dynamodb,
+    "s3": _s3,
+    "stepfunctions": _states,
+    "sfn": _states,
+    "emr-containers": _emr,
+}
 
 
 def needs_of(call: AwsCall) -> list[Need]:
@@ -185,7 +205,9 @@ class Story:
 
     def heard(self, run: int) -> None:
         """EMR says that the driver changed state."""
-        self.world.invoke("engine_event", {"detail": {"id": self.record(run).engine_id}})
+        cluster, _, id = self.record(run).engine_id.rpartition("/")
+        detail = {"id": id, "virtualClusterId": cluster or self.world.virtual_cluster, "state": "RUNNING"}
+        self.world.invoke("engine_event", {"detail": detail})
 
     def log(self, run: int) -> None:
         """The driver wrote something."""
@@ -279,6 +301,77 @@ def _removal(story: Story, job: int, run: int) -> dict[str, Any]:
     return {"eventName": "REMOVE", "dynamodb": {"OldImage": put["Item"], "SequenceNumber": "1"}}
 
 
+YEARLY, OFTEN = "0 0 0 1 1 ?", "* * * * * ?"
+
+
+def _scheduled(story: Story, name: str, expression: str) -> int:
+    """A job with a schedule, which the stream has been brought."""
+    schedule = {"quartz_cron_expression": expression, "timezone_id": "UTC"}
+    settings = {**submission(), "name": name, "schedule": schedule, "max_concurrent_runs": 100}
+    del settings["run_name"]
+    answer = story.world.api("POST", "/api/2.0/jobs/create", settings)
+    assert answer.status == 200, answer
+    story.world.pump()
+    return int(answer.body["job_id"])
+
+
+def _schedules(story: Story) -> None:
+    """A schedule whose next fire is far, and one whose next fire is near: arranged, changed, brought, and missed."""
+    world = story.world
+    far, near = _scheduled(story, "far", YEARLY), _scheduled(story, "near", OFTEN)
+    assert _entries() == [f"main.{far}"]
+    changed = {"name": "further", "schedule": {"quartz_cron_expression": "0 0 0 2 1 ?", "timezone_id": "UTC"}}
+    assert world.api("POST", "/api/2.0/jobs/update", {"job_id": far, "new_settings": changed}).status == 200
+    world.pump()
+    for function, late in (("sweep", 300_000), ("ring", 30_000)):
+        fire = story.now() // 1000 * 1000 - late
+        for again in ("*", "*", str(datetime.now(UTC).year)):  # yearly, yearly, and for the last time
+            fire += 1000
+            _make_due(story, far, _expression(fire, again), fire)
+            before = len(_runs(story, far))
+            _bring(story, function, far, fire)
+            assert len(_runs(story, far)) == before + 1
+        _make_due(story, near, OFTEN, story.now() // 1000 * 1000)
+        _bring(story, function, near, story.now() // 1000 * 1000)
+    settings = world.api("GET", "/api/2.0/jobs/get", job_id=far).body["settings"]
+    del settings["schedule"]
+    assert world.api("POST", "/api/2.0/jobs/reset", {"job_id": far, "new_settings": settings}).status == 200
+    world.pump()
+    assert _entries() == []
+    for job in (far, near):
+        assert world.api("POST", "/api/2.0/jobs/delete", {"job_id": job}).status == 200
+    world.pump()
+
+
+def _expression(instant: int, year: str) -> str:
+    """At this instant of each year, or of one."""
+    at = datetime.fromtimestamp(instant / 1000, UTC)
+    return f"{at.second} {at.minute} {at.hour} {at.day} {at.month} ? {year}"
+
+
+def _bring(story: Story, function: str, job: int, fire: int) -> None:
+    """A fire comes from Scheduler, or the sweep finds it."""
+    about = {"workspace": "main", "job": job, "fire": fire}
+    story.world.invoke(function, about if function == "ring" else {})
+
+
+def _make_due(story: Story, job: int, expression: str, fire: int) -> None:
+    """Have a job's schedule owe a fire; what the stream says of that is lost."""
+    store, job_key = story.world.ports.store, key(Job, "main", job)
+    found = store.fetch([job_key])[job_key]
+    store.commit([Put(replace(found, schedule=CronSchedule(expression, "UTC", fire - 1)))])
+    story.world.missed()
+
+
+def _entries() -> list[str]:
+    """The entries in EventBridge Scheduler."""
+    return [one["Name"] for one in clients.client("scheduler").list_schedules(GroupName=STACK)["Schedules"]]
+
+
+def _runs(story: Story, job: int) -> list[Any]:
+    return list(story.world.ports.store.page(runs_of_job("main", job), limit=100).records)
+
+
 def _elsewhere(story: Story) -> None:
     """A run of a pool that names a virtual cluster and an execution role of its own."""
     placement = Placement(story.world.other_cluster, POOL_ROLE)
@@ -333,8 +426,6 @@ def _rings(story: Story) -> None:
 
 def _postpone(story: Story, run: int) -> None:
     """Move a run's place in the queue an hour on."""
-    from dataclasses import replace
-
     from chalicelib.ports import Delete, QueueRow
     from chalicelib.services.submission import queue_row
 
@@ -369,7 +460,17 @@ def lived() -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch, deployed(patch) as world:
         story = Story(world)
         world.api("GET", "/health", token="")
-        for chapter in (_a_good_run, _launches_that_died, _cancels, _jobs, _elsewhere, _applications, _rings, _repairs):
+        for chapter in (
+            _a_good_run,
+            _launches_that_died,
+            _cancels,
+            _jobs,
+            _schedules,
+            _elsewhere,
+            _applications,
+            _rings,
+            _repairs,
+        ):
             chapter(story)
         world.api("GET", "/api/2.0/jobs/runs/get", run_id=story.submit())
         yield world

@@ -36,6 +36,7 @@ from sandbox.aws.patterns import Pattern
 REGION = "us-east-1"
 STACK = "sparkplane"
 TABLE, BUCKET = "sparkplane-table", "sparkplane-bucket"
+SCHEDULE_ROLE = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/schedules"
 DRIVER_ROLE = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/driver"
 
 
@@ -228,6 +229,7 @@ def _provision() -> tuple[str, str]:
     for name, machine in (("run", run_machine), ("ring", ring_machine)):
         definition = json.dumps(machine(lambda function: arn("lambda", f"function:{STACK}-{function}")))
         states.create_state_machine(name=f"{STACK}-{name}", definition=definition, roleArn=DRIVER_ROLE)
+    boto3.client("scheduler", region_name=REGION).create_schedule_group(Name=STACK)
     emr = boto3.client("emr-containers", region_name=REGION)
     own, other = (
         emr.create_virtual_cluster(
@@ -254,6 +256,9 @@ def deployed(patch: pytest.MonkeyPatch) -> Iterator[World]:
         "SPARKPLANE_BUCKET": BUCKET,
         "SPARKPLANE_RUN_MACHINE": arn("states", f"stateMachine:{STACK}-run"),
         "SPARKPLANE_RING_MACHINE": arn("states", f"stateMachine:{STACK}-ring"),
+        "SPARKPLANE_RING_FUNCTION": arn("lambda", f"function:{STACK}-ring"),
+        "SPARKPLANE_SCHEDULE_ROLE": SCHEDULE_ROLE,
+        "SPARKPLANE_SCHEDULE_GROUP": STACK,
         "SPARKPLANE_EXECUTION_ROLE": DRIVER_ROLE,
         "SPARKPLANE_API_URL": "https://spark.example.com",
     }

@@ -131,6 +131,8 @@ class Sandbox:
 
     def _told(self, name: str) -> Iterator[tuple[int, str | None]]:
         for path in self.home.glob(f"emr/*/{name}"):
+            if path.with_name("exit.json").exists():
+                continue
             told = json.loads(path.read_text())
             yield told["pid"], told["start"]
 
@@ -211,7 +213,7 @@ class Client:
             found = self.run(run)
             return found if found["state"]["life_cycle_state"] not in LIVING else None
 
-        return eventually(look, f"end of run {run}", seconds)
+        return eventually(look, f"end of run {run}", seconds, pause=0.2)
 
     def await_output(self, run: int, text: str, seconds: float = RUN_SECONDS) -> str:
         """A run's standard output, once it has `text` in it."""
@@ -250,7 +252,7 @@ class Client:
             found = self.application(id)
             return found if found["state"] in {"FINISHED", "FAILED", "STOPPED", "AUTO_TERMINATED"} else None
 
-        return eventually(look, f"end of application {id}", seconds)
+        return eventually(look, f"end of application {id}", seconds, pause=0.2)
 
 
 def python(path: Path | str, *arguments: str) -> dict[str, Any]:

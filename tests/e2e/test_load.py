@@ -33,7 +33,7 @@ def drivers_counted(sandbox: Sandbox) -> Iterator[list[int]]:
     stop = threading.Event()
 
     def sample() -> None:
-        while not stop.wait(0.03):
+        while not stop.wait(0.05):
             counts.append(len(sandbox.pids()))
 
     sampler = threading.Thread(target=sample, daemon=True)

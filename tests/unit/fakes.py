@@ -217,6 +217,8 @@ def _listed(listing: Listing, r: Any) -> bool:
     if isinstance(r, Hold):
         return (r.cluster,) == listing.parts
     assert isinstance(r, Job | Event)
+    if listing.name == "scheduled" and not (isinstance(r, Job) and r.schedule and not r.schedule.paused):
+        return False
     return (r.workspace,) == listing.parts
 
 

@@ -70,7 +70,6 @@ def others_submit(cloud: Cloud) -> None:
 LIVES = [
     lives.succeeds,
     lives.is_cancelled_while_it_runs,
-    lives.times_out,
     lives.fails_and_is_retried,
     lives.loses_its_job,
 ]

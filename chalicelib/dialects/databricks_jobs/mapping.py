@@ -187,6 +187,8 @@ def _cluster(settings: TaskSettings) -> NewCluster:
         raise Invalid(f"Cluster {settings.existing_cluster_id} does not exist.", field="existing_cluster_id")
     if settings.new_cluster is None:
         raise Invalid("One of new_cluster or existing_cluster_id must be specified.", field="new_cluster")
+    if settings.new_cluster.init_scripts:
+        raise Invalid("init_scripts are not supported by this service yet.", field="new_cluster.init_scripts")
     return settings.new_cluster
 
 
@@ -489,6 +491,20 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
         "attempt_number": run.attempt,
         "format": "SINGLE_TASK",
     }
+
+
+def runs_body(runs: Sequence[Run], api_url: str, *, more: bool, most: int) -> dict[str, Any]:
+    """A page of runs: as many of them as fit an answer of so many bytes, as Lambda counts them (JSON within JSON), and
+    whether there are others."""
+    bodies: list[dict[str, Any]] = []
+    size = 0
+    for run in runs:
+        body = run_body(run, api_url)
+        size += len(json.dumps(json.dumps(body, ensure_ascii=False)))
+        if bodies and size > most:
+            return {"runs": bodies, "has_more": True}
+        bodies.append(body)
+    return {"runs": bodies, "has_more": more}
 
 
 def _task_of(spec: RunSpec) -> dict[str, Any]:

@@ -29,6 +29,8 @@ MAX_LOGS = 5_000_000
 """Characters of output that get-output returns (seed 004, "Runs get output": the first 5 MB)."""
 
 MAX_PAGE = 1000
+MAX_PAGE_BYTES = 4_000_000
+"""A page ends early, with `has_more`, before it outgrows what Lambda can answer; an offset goes on from there."""
 
 
 def _locate(ports: Ports, workspace: str) -> mapping.Locate:
@@ -182,8 +184,7 @@ def list_runs(ports: Ports, call: Call, request: Request) -> Answer:
     page = runs.list_runs(
         ports, [_shown_listing(call, query)], limit=query.limit or MAX_PAGE - 1, offset=query.offset, keep=keep
     )
-    url = ports.settings.api_url
-    return Answer({"runs": [mapping.run_body(run, url) for run in page.runs], "has_more": page.more})
+    return Answer(mapping.runs_body(page.runs, ports.settings.api_url, more=page.more, most=MAX_PAGE_BYTES))
 
 
 def get_run(ports: Ports, call: Call, request: Request) -> Answer:
