@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chalicelib.core.errors import Conflict, NotFound, TooLarge
@@ -22,17 +22,19 @@ MAX_SETTINGS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a job is made of: the spec of its runs, its policy among them, its schedule, and its dialect's own words."""
+    """What a job is made of: the spec of its runs, its policy among them, its schedule, and its dialect's own words.
+    `fields` are the dialect's names for the spec's parts, for errors (`check_spec`)."""
 
     spec: RunSpec
     max_concurrent_runs: int
     settings: Mapping[str, Any]
     schedule: CronSchedule | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def create_job(ports: Ports, call: Call, wanted: Definition, *, fields: Mapping[str, str] | None = None) -> Job:
-    """Save a job. Raises Invalid, and NotFound for its pool. `fields` as in `check_spec`."""
-    _check(ports, call, wanted, fields)
+def create_job(ports: Ports, call: Call, wanted: Definition) -> Job:
+    """Save a job. Raises Invalid, and NotFound for its pool."""
+    _check(ports, call, wanted)
     for _ in range(ATTEMPTS):
         now = ports.clock.now()
         id = make_id(now, ports.dice.bits(RANDOM_BITS))
@@ -45,15 +47,13 @@ def create_job(ports: Ports, call: Call, wanted: Definition, *, fields: Mapping[
     raise Conflict("Too many jobs are being created at once; please try again.")
 
 
-def redefine_job(
-    ports: Ports, call: Call, job: int, define: Callable[[Job], Definition], fields: Mapping[str, str] | None = None
-) -> Job:
+def redefine_job(ports: Ports, call: Call, job: int, define: Callable[[Job], Definition]) -> Job:
     """Give a job another definition, made of the one that it has; runs that live keep theirs. Raises as `create_job`
     does, and NotFound."""
     for _ in range(ATTEMPTS):
         found = get_job(ports, call, job)
         wanted = define(found)
-        _check(ports, call, wanted, fields)
+        _check(ports, call, wanted)
         changed = _defined(found, wanted, ports.clock.now())
         try:
             ports.store.commit([Put(changed)])
@@ -79,8 +79,8 @@ def _defined(job: Job, wanted: Definition, now: int) -> Job:
     )
 
 
-def _check(ports: Ports, call: Call, wanted: Definition, fields: Mapping[str, str] | None) -> None:
-    check_spec(ports, wanted.spec, fields)
+def _check(ports: Ports, call: Call, wanted: Definition) -> None:
+    check_spec(ports, wanted.spec, wanted.fields)
     if len(json.dumps(wanted.settings)) > MAX_SETTINGS:
         raise TooLarge(f"The job's settings are larger than {MAX_SETTINGS} bytes.", field="settings")
     pool_key = key(Pool, call.workspace, wanted.spec.pool)

@@ -82,26 +82,26 @@ def _definition(ports: Ports, call: Call, raw: dict[str, Any]) -> jobs.Definitio
     """A job's settings on the wire as core's definition. Raises Invalid in Databricks' words."""
     mapping.refuse_multi_task(raw)
     settings = mapping.parse(schemas.JobSettings, raw)
+    spec = mapping.job_spec(settings, raw, _locate(ports, call.workspace))
     return jobs.Definition(
-        spec=mapping.job_spec(settings, raw, _locate(ports, call.workspace)),
+        spec=spec,
         max_concurrent_runs=settings.max_concurrent_runs,
         settings=mapping.known_settings(settings, raw),
         schedule=mapping.cron_schedule(settings),
+        fields=mapping.field_names(spec),
     )
 
 
 def create(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/create."""
-    wanted = _definition(ports, call, request.fields)
-    job = jobs.create_job(ports, call, wanted, fields=mapping.field_names(wanted.spec))
-    return Answer({"job_id": job.id})
+    return Answer({"job_id": jobs.create_job(ports, call, _definition(ports, call, request.fields)).id})
 
 
 def reset(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/reset."""
     body = mapping.parse(schemas.Reset, request.fields)
     wanted = _definition(ports, call, body.new_settings)
-    jobs.redefine_job(ports, call, body.job_id, lambda job: wanted, mapping.field_names(wanted.spec))
+    jobs.redefine_job(ports, call, body.job_id, lambda job: wanted)
     return Answer({})
 
 
