@@ -318,6 +318,10 @@ class Clock(Protocol):
     def now(self) -> int:
         """Epoch milliseconds."""
 
+    def pause(self, attempt: int) -> None:
+        """Wait before an attempt at what clashed: not before the first (0), then longer each time, and at random, so
+        that those who met do not meet again."""
+
 
 class Dice(Protocol):
     """Randomness."""

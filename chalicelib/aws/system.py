@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 
@@ -15,6 +16,11 @@ class SystemClock:
     def now(self) -> int:
         """See Clock.now."""
         return time.time_ns() // 1_000_000
+
+    def pause(self, attempt: int) -> None:
+        """See Clock.pause: at random up to 5 ms, doubling to 320 ms."""
+        if attempt:
+            time.sleep(random.uniform(0, 0.005 * 2 ** min(attempt - 1, 6)))
 
 
 class SystemDice:

@@ -39,6 +39,7 @@ def dispatch(ports: Ports, cluster: str) -> list[Run]:
             granted += _commit(ports, rows, after)
         except Clash:
             clashes += 1
+            ports.clock.pause(clashes)
     raise Conflict("The ledger is being changed by too many at once.")
 
 

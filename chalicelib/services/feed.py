@@ -38,7 +38,8 @@ def append(ports: Ports, transitions: Sequence[Transition]) -> int:
 
 
 def _append(ports: Ports, workspace: str, runs: Sequence[Run]) -> int:
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         head_key = key(FeedHead, workspace)
         found = ports.store.fetch([head_key, *{key(FeedMark, workspace, run.id) for run in runs}])
         head: FeedHead = found.get(head_key) or FeedHead(workspace)

@@ -35,7 +35,8 @@ class Definition:
 def create_job(ports: Ports, call: Call, wanted: Definition) -> Job:
     """Save a job. Raises Invalid, and NotFound for its pool."""
     _check(ports, call, wanted)
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         now = ports.clock.now()
         id = make_id(now, ports.dice.bits(RANDOM_BITS))
         job = _defined(Job(call.workspace, id, wanted.spec, call.principal.name, now), wanted, now)
@@ -50,7 +51,8 @@ def create_job(ports: Ports, call: Call, wanted: Definition) -> Job:
 def redefine_job(ports: Ports, call: Call, job: int, define: Callable[[Job], Definition]) -> Job:
     """Give a job another definition, made of the one that it has; runs that live keep theirs. Raises as `create_job`
     does, and NotFound."""
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         found = get_job(ports, call, job)
         wanted = define(found)
         _check(ports, call, wanted)
@@ -113,7 +115,8 @@ def delete_job(ports: Ports, call: Call, job: int) -> None:
     """Remove a job; no error when it is not there. No new runs can be made of it from now on, and the stream sees to
     it that those which live are asked to end (`retire`)."""
     keys = [key(Job, call.workspace, job), key(JobActivity, call.workspace, job)]
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         found = ports.store.fetch(keys)
         if not found:
             return

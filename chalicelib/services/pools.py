@@ -53,7 +53,8 @@ def ensure_pool(
 
     `defaults` are fields of Pool (`spark_version`, `conf`, `placement`, `facets`).
     """
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         pool_key_, ledger_key = key(Pool, workspace, pool), key(Ledger, ports.settings.cluster)
         found = ports.store.fetch([pool_key_, ledger_key])
         record: Pool = found.get(pool_key_) or Pool(workspace, pool, ports.clock.now())
@@ -86,7 +87,8 @@ def limit_cluster(ports: Ports, workspace: str, total: Amount = EVERYTHING) -> N
     """Set what all pools of the cluster together may hold. The workspace's default pool is marked as changed with it,
     since that is what rings dispatch."""
     ledger_key, default_key = key(Ledger, ports.settings.cluster), key(Pool, workspace, "default")
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         found = ports.store.fetch([ledger_key, default_key])
         ledger: Ledger = found.get(ledger_key) or Ledger(ports.settings.cluster)
         if ledger.total == total and ledger.version:

@@ -35,7 +35,8 @@ def edit_run(ports: Ports, workspace: str, run: int, change: Callable[[Run], Run
     `change` answers None (or the run itself) for "leave it"; returns the run as it then is, None if there is none.
     """
     run_key = key(Run, workspace, run)
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         found: Run | None = ports.store.fetch([run_key]).get(run_key)
         changed = change(found) if found else None
         if found is None or changed is None or changed == found:
@@ -56,7 +57,8 @@ def cancel_run(ports: Ports, call: Call, run: int) -> Run:
 
 def cancel(ports: Ports, run: Run, intent: Intent) -> Run:
     """`cancel_run` for a run at hand, for any intent."""
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         if run.ended or run.intent is not Intent.NONE:
             return run
         try:

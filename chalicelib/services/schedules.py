@@ -100,7 +100,8 @@ def _run(ports: Ports, job: Job, fire: int) -> str:
 
 def _settle(ports: Ports, job: Job, until: int) -> None:
     """Note that the fires up to an instant have come to what they could, where no run notes it."""
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         _, activity = _read(ports, job.workspace, job.id)
         if activity is None or activity.fired >= until:
             return

@@ -29,7 +29,7 @@ from chalicelib.core.uris import check_files, image_uri
 from chalicelib.ports import Change, Clash, Key, Ports, Put, key
 from chalicelib.services.access import Call, read
 
-ATTEMPTS = 12
+ATTEMPTS = 20
 """How often a service reads again after a Clash before it gives up with Conflict."""
 
 MAX_ACTIVE_PER_JOB = 1000
@@ -113,7 +113,8 @@ _Chooser = Callable[[dict[Key, object]], tuple[RunSpec, Job | None, JobActivity 
 
 
 def _make(ports: Ports, call: Call, request: Request, choose: _Chooser, *, pool: str, job: int = NO_JOB) -> Submitted:
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         keys = submission_keys(ports, call.workspace, pool=pool, idempotency=request.idempotency, job=job)
         found = read(ports, call, keys)
         known = found.get(key(Idempotency, call.workspace, request.idempotency)) if request.idempotency else None

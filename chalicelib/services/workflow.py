@@ -178,7 +178,8 @@ def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | Non
 
     Returns the run as it ended, or None when there is nothing of this generation to end.
     """
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
         run_key = key(Run, workspace, run)
         found: Run | None = ports.store.fetch([run_key]).get(run_key)
         if found is None or found.ended or found.generation != generation:

@@ -68,7 +68,7 @@ class Deployment:
             return refused.code, json.loads(refused.read() or b"null")
 
 
-def _deploy(package: Path, url: str) -> Deployment:
+def _deploy(package: Path, url: str, stack: str = STACK, **parameters: str) -> Deployment:
     """What `aws cloudformation package` and `deploy` do."""
 
     def client(service: str) -> Any:
@@ -81,23 +81,23 @@ def _deploy(package: Path, url: str) -> Deployment:
     client("s3").put_object(Bucket=UPLOADS, Key=TEMPLATE, Body=json.dumps(template).encode())
     cloudformation = client("cloudformation")
     cloudformation.create_stack(
-        StackName=STACK,
+        StackName=stack,
         TemplateURL=f"{url}/{UPLOADS}/{TEMPLATE}",
-        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in PARAMETERS.items()],
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in (PARAMETERS | parameters).items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
 
     def ended() -> str | None:
-        status = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"]
+        status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
         return None if status.endswith("IN_PROGRESS") else str(status)
 
     status = eventually(ended, "the end of the deployment", 60)
-    events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
+    events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
     failed = [
         (e["LogicalResourceId"], e.get("ResourceStatusReason")) for e in events if "FAILED" in e["ResourceStatus"]
     ]
     assert status == "CREATE_COMPLETE", failed
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
     summaries = [one for page in pages for one in page["StackResourceSummaries"]]
     return Deployment(
         url,
@@ -191,3 +191,67 @@ def test_a_submitted_run_is_granted_and_started_through_the_stream(deployment: D
 def _entered(states: Any, execution: str, state: str) -> bool:
     events = states.get_execution_history(executionArn=execution)["events"]
     return any(e.get("stateEnteredEventDetails", {}).get("name") == state for e in events)
+
+
+ALL_OPTIONS = {
+    "DomainName": "spark.example.com",
+    "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a",
+    "HostedZoneId": "Z1",
+    "DriverPolicies": "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess,arn:aws:iam::aws:policy/AWSGlueConsoleFullAccess",
+    "PoolClusterIds": "one,two",
+    "PoolRoleArns": "arn:aws:iam::123456789012:role/a,arn:aws:iam::123456789012:role/b",
+    "RequestSeconds": "60",
+    "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
+}
+
+
+@pytest.fixture(scope="module")
+def adorned(deployment: Deployment, package: Path) -> Deployment:
+    """A second stack, beside the first, with every option that the emulator knows."""
+    zone = deployment.client("route53").create_hosted_zone(Name="example.com", CallerReference="1")["HostedZone"]["Id"]
+    options = {**ALL_OPTIONS, "HostedZoneId": zone.rpartition("/")[2]}
+    return _deploy(package, deployment.url, "adorned", **options)
+
+
+def test_two_stacks_live_side_by_side_with_names_of_their_own(deployment: Deployment, adorned: Deployment) -> None:
+    assert deployment.resources["Dispatch"] == "sparkplane-dispatch"
+    assert adorned.resources["Dispatch"] == "adorned-dispatch"
+    assert {"Domain", "DomainMapping", "DomainRecord"} <= set(adorned.resources)
+
+
+def test_a_longer_request_time_reaches_the_function(adorned: Deployment) -> None:
+    assert adorned.client("lambda").get_function_configuration(FunctionName="adorned-api")["Timeout"] == 60
+
+
+def test_what_the_owner_names_for_pools_is_what_launch_may_reach(adorned: Deployment) -> None:
+    iam, role = adorned.client("iam"), adorned.resources["LaunchRole"]
+    document = iam.get_role_policy(RoleName=role, PolicyName="function")["PolicyDocument"]
+    found = json.loads(document) if isinstance(document, str) else document
+    starts = [s for s in found["Statement"] if "emr-containers:StartJobRun" in s["Action"]]
+    looks = [s for s in found["Statement"] if "emr-containers:DescribeJobRun" in s["Action"]]
+    everywhere = "arn:*:emr-containers:*:*:/virtualclusters/"
+    assert starts[1]["Resource"] == [f"{everywhere}one", f"{everywhere}two"]
+    assert looks[1]["Resource"] == [f"{everywhere}one/jobruns/*", f"{everywhere}two/jobruns/*"]
+    own = iam.get_role(RoleName=adorned.resources["DriverRole"])["Role"]["Arn"]
+    allowed = [s["Condition"]["StringEquals"]["emr-containers:ExecutionRoleArn"] for s in starts]
+    assert allowed == [[own, *ALL_OPTIONS["PoolRoleArns"].split(",")]] * 2
+
+
+def test_drivers_trust_the_clusters_oidc_provider_and_have_the_owners_policies(adorned: Deployment) -> None:
+    iam, role = adorned.client("iam"), adorned.resources["DriverRole"]
+    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    trust = json.loads(trust) if isinstance(trust, str) else trust
+    (statement,) = trust["Statement"]
+    (subject,) = statement["Condition"]["StringLike"].items()
+    assert subject[0] == "oidc.eks.us-east-1.amazonaws.com/id/A1:sub"
+    assert subject[1].startswith("system:serviceaccount:sparkplane:emr-containers-sa-*-*-")
+    attached = {one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]}
+    assert attached == {adorned.resources["DriverPolicy"], *ALL_OPTIONS["DriverPolicies"].split(",")}
+
+
+def test_drivers_events_reach_the_engine_of_the_clusters_in_use_only(adorned: Deployment) -> None:
+    rules = adorned.client("events").list_rules()["Rules"]
+    patterns = [
+        json.loads(rule["EventPattern"]) for rule in rules if "adorned" in rule["Name"] and "EventPattern" in rule
+    ]
+    assert [p["detail"]["virtualClusterId"] for p in patterns] == [[PARAMETERS["VirtualClusterId"], "one", "two"]]

@@ -162,12 +162,20 @@ class Cloud(World):
             self.engine.heard_of.insert(0, id)
 
     def ring(self) -> None:
-        """Timers that are due ring dispatch."""
+        """Timers that are due ring dispatch, and for fires."""
         for cluster, at in sorted(self.timers.rings):
             if at <= self.clock.now() and self._survives(
                 lambda cluster=cluster: executions.ring_worker(self.ports, {"cluster": cluster})  # type: ignore[misc]
             ):
                 self.timers.rings.discard((cluster, at))
+        for at, about in self.timers.fires():
+            if at <= self.clock.now() and self.fire(*about):
+                self.timers.rang(about)
+
+    def fire(self, workspace: str, job: int, instant: int) -> bool:
+        """A fire of a job's schedule is brought; False when it will have to be brought again."""
+        event = {"workspace": workspace, "job": job, "fire": instant}
+        return self._survives(lambda: executions.ring_worker(self.ports, event))
 
     def sweep(self) -> None:
         """The hourly sweep."""
@@ -176,7 +184,8 @@ class Cloud(World):
     def play(self) -> None:
         """Let everything happen that can happen now, without a driver's progress and without time passing."""
         for _ in range(1000):
-            due = [ring for ring in self.timers.rings if ring[1] <= self.clock.now()]
+            due = [at for at, _ in self.timers.fires() if at <= self.clock.now()]
+            due += [at for _, at in self.timers.rings if at <= self.clock.now()]
             if not (any(self.queues.values()) or self.engine.heard_of or self.ready() or due):
                 return
             for function in self.queues:
@@ -193,6 +202,15 @@ class Cloud(World):
         for job in list(self.engine.drivers.values()):
             if not job.ended:
                 self.engine.progress(job.id)
+
+    def pass_time(self, until: int) -> None:
+        """Time passes up to an instant, and whatever is arranged for a fire rings when it should."""
+        self.play()
+        while (fires := self.timers.fires()) and fires[0][0] <= until:
+            self.clock.time = max(self.clock.time, fires[0][0])
+            self.play()
+        self.clock.time = until
+        self.play()
 
     def settle(self, rounds: int = 60) -> None:
         """Run everything to its end: drivers complete, hours pass, sweeps come round."""

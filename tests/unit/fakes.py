@@ -297,11 +297,33 @@ class FakeWorkflows(Fake):
 
 
 @dataclass(eq=False)
-class FakeTimers(Fake):
-    """The Timers port: it records rings, and the fire that is arranged for each job."""
+class FakeClock:
+    """The Clock port, moved by hand."""
 
+    time: int = START_MS
+
+    def now(self) -> int:
+        return self.time
+
+    def advance(self, ms: int) -> None:
+        """Time passes."""
+        self.time += ms
+
+
+NEAR_MS = 120_000
+AHEAD_MS = 60_000
+
+
+@dataclass(eq=False)
+class FakeTimers(Fake):
+    """The Timers port, with the ways of `aws.workflows.StepTimers`: a fire that is near is waited for under a name that
+    is taken for ever; of what is far there is one entry a job, which rings a minute ahead."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
     rings: set[tuple[str, int]] = field(default_factory=set)
-    armed: dict[tuple[str, int], int] = field(default_factory=dict)
+    entries: dict[tuple[str, int], int] = field(default_factory=dict)
+    waits: set[tuple[str, int, int]] = field(default_factory=set)
+    names: set[tuple[str, int, int]] = field(default_factory=set)
 
     @outside
     def ring(self, cluster: str, at_ms: int) -> None:
@@ -309,11 +331,26 @@ class FakeTimers(Fake):
 
     @outside
     def arm(self, workspace: str, job: int, fire_ms: int) -> None:
-        self.armed[workspace, job] = fire_ms
+        if fire_ms - self.clock.now() > NEAR_MS:
+            self.entries[workspace, job] = fire_ms
+        elif (workspace, job, fire_ms) not in self.names:
+            self.names.add((workspace, job, fire_ms))
+            self.waits.add((workspace, job, fire_ms))
 
     @outside
     def disarm(self, workspace: str, job: int) -> None:
-        self.armed.pop((workspace, job), None)
+        self.entries.pop((workspace, job), None)
+
+    def fires(self) -> list[tuple[int, tuple[str, int, int]]]:
+        """What will ring, the soonest first: the instant, and what it is about."""
+        far = [(fire - AHEAD_MS, (*job, fire)) for job, fire in self.entries.items()]
+        return sorted([*far, *((wait[2], wait) for wait in self.waits)])
+
+    def rang(self, about: tuple[str, int, int]) -> None:
+        """The ring for a fire has been heard."""
+        self.waits.discard(about)
+        if self.entries.get(about[:2]) == about[2]:
+            del self.entries[about[:2]]
 
 
 NEXT_STATE = {"PENDING": "SUBMITTED", "SUBMITTED": "RUNNING", "RUNNING": "COMPLETED", "CANCEL_PENDING": "CANCELLED"}
@@ -393,20 +430,6 @@ class FakeEngine(Fake):
         del self.drivers[engine_id]
 
 
-@dataclass(eq=False)
-class FakeClock:
-    """The Clock port, moved by hand."""
-
-    time: int = START_MS
-
-    def now(self) -> int:
-        return self.time
-
-    def advance(self, ms: int) -> None:
-        """Time passes."""
-        self.time += ms
-
-
 class FakeDice:
     """The Dice port: the same throws every time; `loaded` throws come first."""
 
@@ -437,7 +460,7 @@ class World:
         self.store = FakeStore(self.tripwire)
         self.blobs = FakeBlobs(self.tripwire)
         self.workflows = FakeWorkflows(self.tripwire)
-        self.timers = FakeTimers(self.tripwire)
+        self.timers = FakeTimers(self.tripwire, clock=self.clock)
         self.engine = FakeEngine(self.tripwire)
         self.ports = Ports(
             store=self.store,
