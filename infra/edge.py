@@ -16,6 +16,10 @@ from infra.functions import arn_text
 GATEWAY_RESPONSES: Json = json.loads(Path(__file__).with_name("gateway_responses.json").read_text())
 STAGE = "api"
 
+BINARY_TYPES = ["*/*"]
+"""Every body travels to the function as base64, and every base64 answer is decoded, whatever types are named. API
+Gateway takes `Accept: */*` for a type of that name, so a shorter list would send most clients the base64 itself."""
+
 URL = when(
     "HasDomain",
     sub("https://${DomainName}"),
@@ -28,6 +32,7 @@ def adapt(api: Json) -> None:
     """Make Chalice's API ours, in place.
 
     - Every path takes every method with one integration: the dialects answer wrong methods themselves.
+    - Bodies may be binary, both ways.
     - The function is named by its name: it refers to the API, so the API must not refer to it.
     """
     properties = api["Properties"]
@@ -36,6 +41,7 @@ def adapt(api: Json) -> None:
     body = properties["DefinitionBody"]
     body["paths"] = {path: _any_method(methods) for path, methods in body["paths"].items()}
     body["x-amazon-apigateway-gateway-responses"] = GATEWAY_RESPONSES
+    body["x-amazon-apigateway-binary-media-types"] = BINARY_TYPES
 
 
 def _any_method(methods: Json) -> Json:

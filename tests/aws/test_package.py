@@ -78,10 +78,11 @@ def test_every_route_of_the_app_is_in_the_api_and_takes_every_method(template: d
     assert {method for methods in paths.values() for method in methods} == {"x-amazon-apigateway-any-method"}
 
 
-def test_the_api_is_regional_and_has_our_words_for_the_gateways_errors(template: dict[str, Any]) -> None:
+def test_the_api_is_regional_takes_binary_and_has_our_words_for_the_gateways_errors(template: dict[str, Any]) -> None:
     api = template["Resources"]["RestAPI"]["Properties"]
     assert api["EndpointConfiguration"] == {"Type": "REGIONAL"}
     told = api["DefinitionBody"]["x-amazon-apigateway-gateway-responses"]
+    assert api["DefinitionBody"]["x-amazon-apigateway-binary-media-types"] == ["*/*"]
     assert "presigned" in told["REQUEST_TOO_LARGE"]["responseTemplates"]["application/json"]
 
 
