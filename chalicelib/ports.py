@@ -24,10 +24,12 @@ from chalicelib.core.model import (
     JobActivity,
     Pool,
     QueueRow,
+    Report,
     Run,
     RunKind,
     Token,
     User,
+    Waiter,
 )
 from chalicelib.core.states import RunState
 
@@ -46,6 +48,8 @@ Record = (
     | Event
     | FeedHead
     | FeedMark
+    | Waiter
+    | Report
 )
 R = TypeVar("R")
 
@@ -64,6 +68,8 @@ KEY_FIELDS: dict[type, tuple[str, ...]] = {
     Event: ("workspace", "sequence"),
     FeedHead: ("workspace",),
     FeedMark: ("workspace", "run"),
+    Waiter: ("workspace", "run"),
+    Report: ("workspace", "run"),
 }
 """What identifies a record of each type."""
 

@@ -95,7 +95,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "dispatch": (*_DISPATCH, _START_RUN),
     "feed": (_READ, _WRITE),
     "cancel": (*_RECORDS, _DELETE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER),
-    "arm": (*_ARM, _DISARM),
+    "arm": (_READ, *_ARM, _DISARM),
     "launch": (*_DRIVE, _WAKE),
     "check": _DRIVE,
     "finish": (*_RECORDS, _DELETE, _RELEASE, _WRITE_SPECS, _READ_LOGS, _LOOK_AT_DRIVER),

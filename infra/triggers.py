@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 _RUN = {"kind": {"S": ["Run"]}}
-_NOBODY_WAITS = {"waiting": {"S": ["0"]}}
 _DRIVEN = ["LAUNCHING", "RUNNING", "TERMINATING"]
 _ENDED = ["SUCCEEDED", "FAILED", "CANCELED", "TIMED_OUT", "SKIPPED", "INTERNAL_ERROR"]
 
@@ -32,7 +31,7 @@ STREAM_TRIGGERS = (
         "dispatch",
         (
             {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"kind": {"S": ["QueueRow"]}}}},
-            {"eventName": ["MODIFY"], "dynamodb": {"NewImage": {**_RUN, "state": {"S": ["GRANTED"]}, **_NOBODY_WAITS}}},
+            {"eventName": ["MODIFY"], "dynamodb": {"NewImage": {**_RUN, "state": {"S": ["GRANTED"]}}}},
             {"eventName": ["MODIFY"], "dynamodb": {"NewImage": {**_RUN, "state": {"S": _ENDED}}}},
             {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"kind": {"S": ["Pool"]}}}},
         ),

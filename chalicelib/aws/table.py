@@ -15,6 +15,8 @@ only where DynamoDB itself needs them (indexes, stream filters, TTL).
 | FeedHead | `<ws>#feed` | `head` | workspace |
 | Event | `<ws>#feed` | `event#<sequence>` | workspace, in order from a sequence number |
 | FeedMark | `<ws>#run#<run>` | `mark` | id |
+| Waiter | `<ws>#run#<run>` | `waiter` | id, with the run |
+| Report | `<ws>#run#<run>` | `report` | id, with the run |
 | Ledger | `#cluster#<cluster>` | `ledger` | cluster |
 | QueueRow | `#queue#<cluster>#<ws>/<pool>` | `<ready at>#<run>` | pool, oldest first |
 | Hold | `#holds#<cluster>` | `<ws>#<run>` | cluster (the sweep's recount), id |
@@ -53,9 +55,11 @@ from chalicelib.core.model import (
     JobActivity,
     Pool,
     QueueRow,
+    Report,
     Run,
     Token,
     User,
+    Waiter,
 )
 from chalicelib.ports import Key, Listing, Record
 
@@ -77,6 +81,8 @@ KEYS: Mapping[type, tuple[str, str]] = {
     FeedHead: ("{0}#feed", "head"),
     Event: ("{0}#feed", "event#{1:016d}"),
     FeedMark: ("{0}#run#{1}", "mark"),
+    Waiter: ("{0}#run#{1}", "waiter"),
+    Report: ("{0}#run#{1}", "report"),
     Ledger: ("#cluster#{0}", "ledger"),
     QueueRow: ("#queue#{0}#{1}/{2}", "{3:016d}#{4:016d}"),
     Hold: ("#holds#{0}", "{1}#{2:016d}"),
@@ -119,10 +125,8 @@ INDEXED: Mapping[type, Callable[[Any], dict[str, str]]] = {Run: _run_indexes, Jo
 
 
 def stream_facts(record: Record) -> dict[str, str]:
-    """What the stream's filters look at (`infra.triggers`): a run's state and intent; whether an execution waits."""
-    if not isinstance(record, Run):
-        return {}
-    return {"state": record.state, "intent": record.intent, "waiting": "1" if record.task_token else "0"}
+    """What the stream's filters look at (`infra.triggers`): a run's state and intent."""
+    return {"state": record.state, "intent": record.intent} if isinstance(record, Run) else {}
 
 
 def expiry(record: Record, retention_days: int) -> int:

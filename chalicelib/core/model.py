@@ -153,7 +153,6 @@ class Run:
     ending_at: int = 0
     ended_at: int = 0
     generation: int = 1
-    task_token: str = ""
     engine_id: str = ""
     application_id: str = ""
     engine_version: str = ""
@@ -175,6 +174,30 @@ class Run:
     def deadline(self) -> int:
         """When the time-out strikes (it counts from the launch); 0 for never or not yet known."""
         return self.launched_at + self.spec.policy.timeout_ms if self.launched_at and self.spec.policy.timeout_ms else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """The execution that waits for news of a run's driver, by its task token. Apart from the run, which is listed in
+    many places and would be written again in all of them."""
+
+    workspace: str
+    run: int
+    generation: int
+    token: str
+    expires_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run's own driver said at its end: exit code and error. It becomes part of the run when the run ends."""
+
+    workspace: str
+    run: int
+    told: Mapping[str, Any] = field(default_factory=dict)
+    expires_at: int = 0
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

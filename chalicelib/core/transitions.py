@@ -47,10 +47,10 @@ def intend(run: Run, intent: Intent, now: int) -> Run:
 
 
 def end(run: Run, ended: Outcome, now: int) -> Run:
-    """The run is over. Its task token is of no more use."""
-    return move(run, ended.state, reason=ended.reason, message=ended.message, ended_at=now, task_token="")
+    """The run is over."""
+    return move(run, ended.state, reason=ended.reason, message=ended.message, ended_at=now)
 
 
 def regenerate(run: Run) -> Run:
     """A new generation: executions and tokens of the one before are refused from now on."""
-    return replace(run, generation=run.generation + 1, task_token="")
+    return replace(run, generation=run.generation + 1)

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -18,18 +19,19 @@ from chalicelib.core import transitions
 from chalicelib.core.diagnosis import last_error
 from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_external_name
-from chalicelib.core.model import ProgramKind, Run, Trigger
+from chalicelib.core.model import ProgramKind, Report, Run, Trigger, Waiter
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, exit_code, next_attempt, outcome
 from chalicelib.core.spark import application_id_in
 from chalicelib.core.states import HOLDING, Intent, RunState
 from chalicelib.core.uris import IMAGE_ROOTS, image_uri
 from chalicelib.driver.bundle import bundle, launch_file
-from chalicelib.ports import Blobs, Clash, EngineJob, EngineRefused, Launch, Ports, key
+from chalicelib.ports import Blobs, Clash, EngineJob, EngineRefused, Launch, Ports, Put, key
 from chalicelib.services.access import run_secret
 from chalicelib.services.runs import edit_run, ending
 from chalicelib.services.submission import ATTEMPTS
 
 LOG_TAIL = 65_536
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,25 @@ def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str
 
 
 def _take(ports: Ports, workspace: str, run: int, generation: int, token: str) -> Run | None:
-    """The run, with the caller's token on it; None when a later generation has taken over."""
-
-    def take(r: Run) -> Run | None:
-        return replace(r, task_token=token) if token and r.generation == generation and r.state in HOLDING else None
-
-    found = edit_run(ports, workspace, run, take)
-    return found if found and found.generation == generation else None
+    """The run, with the caller's token kept for whoever hears of its driver; None when a later generation has taken
+    over."""
+    keys = [key(Run, workspace, run), key(Waiter, workspace, run)]
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
+        found = ports.store.fetch(keys if token else keys[:1])
+        taken: Run | None = found.get(keys[0])
+        known: Waiter = found.get(keys[1]) or Waiter(workspace, run, generation, token)
+        if taken is None or taken.generation != generation or known.generation > generation:
+            return None
+        if not token or not taken.holding:
+            return taken
+        try:
+            expires = ports.clock.now() + ports.settings.retention_days * DAY_MS
+            ports.store.commit([Put(replace(known, generation=generation, token=token, expires_at=expires))])
+            return taken
+        except Clash:
+            continue
+    raise Conflict("The run is being waited for by too many at once.")
 
 
 def _over(ports: Ports, token: str) -> Progress:
@@ -180,8 +194,7 @@ def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | Non
     """
     for attempt in range(ATTEMPTS):
         ports.clock.pause(attempt)
-        run_key = key(Run, workspace, run)
-        found: Run | None = ports.store.fetch([run_key]).get(run_key)
+        found = _with_report(ports, workspace, run)
         if found is None or found.ended or found.generation != generation:
             return found
         log = driver_log(ports, found, "stderr", tail=True) if _told_by_log(found) else ""
@@ -198,6 +211,17 @@ def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | Non
         except Clash:
             continue
     raise Conflict("The run is being changed by too many at once.")
+
+
+def _with_report(ports: Ports, workspace: str, run: int) -> Run | None:
+    """The run, with what its driver said at its end."""
+    keys = [key(Run, workspace, run), key(Report, workspace, run)]
+    found = ports.store.fetch(keys)
+    told: Report | None = found.get(keys[1])
+    with_report: Run | None = found.get(keys[0])
+    if with_report and told and not with_report.ended:
+        return replace(with_report, report={**with_report.report, **told.told})
+    return with_report
 
 
 def _told_by_log(run: Run) -> bool:
@@ -270,15 +294,17 @@ def heard(ports: Ports, engine_id: str) -> None:
     name = parse_external_name(job.name) if job else None
     if job is None or name is None:
         return
-    run_key = key(Run, *name)
-    run: Run | None = ports.store.fetch([run_key]).get(run_key)
+    keys = [key(Run, *name), key(Waiter, *name)]
+    found = ports.store.fetch(keys)
+    run: Run | None = found.get(keys[0])
+    waiter: Waiter | None = found.get(keys[1])
     if run is not None and run.ended and not job.ended:
         ports.engine.cancel(engine_id)  # a launch that came too late
     if run is None or run.ended or run.state not in HOLDING:
         return
     observed = _observe(ports, run, job) if run.state is not RunState.GRANTED else run
-    if job.ended and observed and observed.task_token:
-        ports.workflows.complete(observed.task_token)
+    if job.ended and observed and waiter and waiter.generation == observed.generation:
+        ports.workflows.complete(waiter.token)
 
 
 def stop_driver(ports: Ports, run: Run) -> None:
@@ -287,26 +313,46 @@ def stop_driver(ports: Ports, run: Run) -> None:
         ports.engine.cancel(run.engine_id)
 
 
-def report(ports: Ports, workspace: str, run: int, told: dict[str, object]) -> None:
+def report(ports: Ports, workspace: str, run: int, told: Mapping[str, Any]) -> None:
     """Keep what a run's own driver says: its application id and version while it runs, its exit code and error last.
 
     What is kept is bounded; a report for a run that has ended or does not exist is ignored.
     """
-    kept: dict[str, Any] = {name: told[name] for name in ("exit_code", "error", "signal", "finished") if name in told}
-    if len(json.dumps(kept)) > 20_000:
+    kept = {name: told[name] for name in ("exit_code", "error", "signal", "finished") if name in told}
+    if len(json.dumps(kept)) > REPORT_MOST:
         code = told.get("exit_code")
         kept = {"exit_code": code if isinstance(code, int) else None, "finished": True}
+    found = edit_run(ports, workspace, run, lambda r: _introduced(ports, r, told))
+    if kept and found and found.holding:
+        _keep_report(ports, workspace, run, kept)
 
-    def keep(r: Run) -> Run | None:
-        if r.ended or r.state not in HOLDING:
-            return None
-        moved = replace(
-            r,
-            application_id=str(told.get("application_id") or r.application_id)[:128],
-            engine_version=str(told.get("spark_version") or r.engine_version)[:64],
-            report={**r.report, **kept},
-        )
-        started = moved.state is RunState.LAUNCHING and bool(moved.engine_id)
-        return transitions.started(moved, ports.clock.now()) if started else moved
 
-    edit_run(ports, workspace, run, keep)
+REPORT_MOST = 20_000
+"""Characters of a report that are kept whole."""
+
+
+def _introduced(ports: Ports, run: Run, told: Mapping[str, Any]) -> Run | None:
+    """The run with its application's id and version; a program that speaks is running, whatever the engine says."""
+    if not run.holding:
+        return None
+    moved = replace(
+        run,
+        application_id=str(told.get("application_id") or run.application_id)[:128],
+        engine_version=str(told.get("spark_version") or run.engine_version)[:64],
+    )
+    started = moved.state is RunState.LAUNCHING and bool(moved.engine_id)
+    return transitions.started(moved, ports.clock.now()) if started else moved
+
+
+def _keep_report(ports: Ports, workspace: str, run: int, kept: Mapping[str, Any]) -> None:
+    report_key = key(Report, workspace, run)
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
+        expires = ports.clock.now() + ports.settings.retention_days * DAY_MS
+        found: Report = ports.store.fetch([report_key]).get(report_key) or Report(workspace, run)
+        try:
+            ports.store.commit([Put(replace(found, told={**found.told, **kept}, expires_at=expires))])
+            return
+        except Clash:
+            continue
+    raise Conflict("The run's report is being written by too many at once.")

@@ -22,6 +22,7 @@ from chalicelib.core.model import (
     Program,
     ProgramKind,
     QueueRow,
+    Report,
     Role,
     Run,
     RunKind,
@@ -30,6 +31,7 @@ from chalicelib.core.model import (
     Token,
     Trigger,
     User,
+    Waiter,
 )
 from chalicelib.core.states import Intent, RunState
 from chalicelib.ports import Record
@@ -64,7 +66,6 @@ RUN = Run(
     idempotency="once",
     state=RunState.TERMINATING,
     intent=Intent.TIME_OUT,
-    task_token="token",
     report={"exit_code": 1, "error": {"type": "ValueError"}},
 )
 AMOUNT = Amount(1000, 2048, 0, 1)
@@ -72,6 +73,8 @@ RECORDS: list[Record] = [
     RUN,
     Job("main", 7, SPEC, "alice", 1_780_000_000_000, 5, {"name": "job", "n": 1}),
     JobActivity("main", 7, 3, frozenset({41, 42})),
+    Waiter("main", 42, 2, "token", 1_790_000_000_000),
+    Report("main", 42, {"exit_code": 3, "finished": True}, 1_790_000_000_000),
     Pool("main", "etl", 1, "3.5", {"a": "b"}, Placement("vc", "role"), {"analytics_engine": {"x": 1}}, 2),
     Ledger(
         "default", AMOUNT, {"main/etl": PoolAccount(AMOUNT, Amount(1), 5, Amount(3, 4, 5, 6)), "b/c d": PoolAccount()}

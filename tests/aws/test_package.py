@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from statelint.linter import Linter
 
+import app
+from chalicelib import wiring
 from infra.edge import count_nodes
 from infra.functions import LOGICAL
-from infra.package import TEMPLATE, report
+from infra.package import TEMPLATE, Package, report
 from infra.template import ENVIRONMENT
 from infra.template import template as make_template
 from infra.triggers import STREAM_TRIGGERS
@@ -70,8 +72,6 @@ def test_the_api_has_fewer_resources_than_an_api_may_have(template: dict[str, An
 
 
 def test_every_route_of_the_app_is_in_the_api_and_takes_every_method(template: dict[str, Any]) -> None:
-    import app
-
     paths = template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
     assert set(paths) == set(app.app.routes)
     assert "/{proxy+}" in paths
@@ -123,8 +123,6 @@ def test_the_drivers_policy_denies_the_table(template: dict[str, Any]) -> None:
 
 
 def test_the_functions_environment_is_what_wiring_reads(template: dict[str, Any]) -> None:
-    from chalicelib import wiring
-
     read = set(re.findall(r"SPARKPLANE_[A-Z_]+", Path(wiring.__file__).read_text()))
     assert read == set(ENVIRONMENT)
     for function in of_type(template, "AWS::Serverless::Function").values():
@@ -234,7 +232,5 @@ def test_the_deployed_machine_is_the_sandboxs(template: dict[str, Any], name: st
 
 
 def test_the_report_says_how_to_deploy(package: Path) -> None:
-    from infra.package import Package
-
     said = report(Package(package / TEMPLATE, package / "deployment.zip", 5_000_000, 14_000_000, 35))
     assert "aws cloudformation deploy" in said and "14.0 MB unzipped" in said

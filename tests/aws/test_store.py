@@ -16,7 +16,7 @@ from chalicelib.aws.clients import client
 from chalicelib.aws.table import KEYS, item_key
 from chalicelib.core.capacity import Amount, Ledger, PoolAccount
 from chalicelib.core.model import Hold, Job, Program, ProgramKind, Role, Run, RunKind, RunSpec, Token
-from chalicelib.core.states import Intent, RunState
+from chalicelib.core.states import RunState
 from chalicelib.ports import (
     Change,
     Clash,
@@ -371,12 +371,10 @@ def test_a_large_spec_stays_in_the_workspaces_own_folder(store: Store) -> None:
 # What DynamoDB itself looks at.
 
 
-def test_a_run_shows_the_stream_its_state_its_intent_and_whether_anybody_waits(store: Store) -> None:
+def test_a_run_shows_the_stream_its_state_and_its_intent(store: Store) -> None:
     store.commit([Put(RUN)])
-    store.commit([Put(replace(RUN, id=43, task_token="", intent=Intent.NONE))])
-    seen = {name: stored(RUN)[name]["S"] for name in ("kind", "state", "intent", "waiting")}
-    assert seen == {"kind": "Run", "state": "TERMINATING", "intent": "TIME_OUT", "waiting": "1"}
-    assert stored(replace(RUN, id=43))["waiting"]["S"] == "0"
+    seen = {name: stored(RUN)[name]["S"] for name in ("kind", "state", "intent")}
+    assert seen == {"kind": "Run", "state": "TERMINATING", "intent": "TIME_OUT"}
 
 
 def test_a_run_expires_after_it_ended_and_not_before(store: Store) -> None:

@@ -20,7 +20,7 @@ from chalicelib.aws.codec import decode, encode
 from chalicelib.aws.table import item_key
 from chalicelib.core.credentials import digest_of, hash_password
 from chalicelib.core.ids import to_uuid
-from chalicelib.core.model import Principal, Role, Run, Token, User
+from chalicelib.core.model import Principal, Report, Role, Run, Token, User
 from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.ports import Change, Delete, Key, Put, Settings
 from chalicelib.services.access import Call
@@ -113,6 +113,11 @@ class Service(Cloud):
     ) -> None:
         """Put a token in the store."""
         self.store.seed(Token(workspace, digest_of(text), name, role, 1, expires_at=expires_at))
+
+    def report(self, run: int, workspace: str = "main") -> dict[str, Any]:
+        """What a run's driver has said of its end."""
+        kept = self.store.get(Report, workspace, run)
+        return dict(kept.told) if kept else {}
 
     @property
     def alice(self) -> Client:

@@ -170,7 +170,7 @@ class Cloud(World):
                 self.timers.rings.discard((cluster, at))
         for at, about in self.timers.fires():
             if at <= self.clock.now() and self.fire(*about):
-                self.timers.rang(about)
+                self.timers.rang(at, about)
 
     def fire(self, workspace: str, job: int, instant: int) -> bool:
         """A fire of a job's schedule is brought; False when it will have to be brought again."""

@@ -309,6 +309,9 @@ class FakeClock:
         """Time passes."""
         self.time += ms
 
+    def pause(self, attempt: int) -> None:
+        """No time passes: who waits for others lets nobody in here."""
+
 
 NEAR_MS = 120_000
 AHEAD_MS = 60_000
@@ -346,10 +349,11 @@ class FakeTimers(Fake):
         far = [(fire - AHEAD_MS, (*job, fire)) for job, fire in self.entries.items()]
         return sorted([*far, *((wait[2], wait) for wait in self.waits)])
 
-    def rang(self, about: tuple[str, int, int]) -> None:
-        """The ring for a fire has been heard."""
-        self.waits.discard(about)
-        if self.entries.get(about[:2]) == about[2]:
+    def rang(self, at: int, about: tuple[str, int, int]) -> None:
+        """The ring at an instant has been heard; what was arranged upon it stays."""
+        if at == about[2]:
+            self.waits.discard(about)
+        elif self.entries.get(about[:2]) == about[2]:
             del self.entries[about[:2]]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,9 +81,8 @@ def test_every_intent_names_an_end() -> None:
     assert set(INTENT_END.values()) <= TERMINAL
 
 
-def test_an_end_forgets_the_task_token_and_a_new_generation_does_too() -> None:
-    running = replace(run_in(RunState.RUNNING), task_token="token")
+def test_an_end_says_when_and_why_and_a_new_generation_is_one_more() -> None:
+    running = run_in(RunState.RUNNING)
     ended = transitions.end(running, Outcome(RunState.FAILED, "WHY", "Because."), 7000)
-    assert (ended.task_token, ended.reason, ended.message, ended.ended_at) == ("", "WHY", "Because.", 7000)
-    next_generation = transitions.regenerate(running)
-    assert (next_generation.generation, next_generation.task_token) == (2, "")
+    assert (ended.reason, ended.message, ended.ended_at) == ("WHY", "Because.", 7000)
+    assert transitions.regenerate(running).generation == 2

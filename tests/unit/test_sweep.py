@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.core.capacity import Amount, Ledger
-from chalicelib.core.model import Hold, Policy, Run
+from chalicelib.core.model import Hold, Policy, Run, Waiter
 from chalicelib.core.states import RunState
 from chalicelib.ports import EngineJob, key
 from chalicelib.services.runs import cancel_run
@@ -98,7 +98,8 @@ def test_the_older_generation_is_refused_everywhere(cloud: Cloud) -> None:
     cloud.sweep()
     cloud.play()
     (newer,) = cloud.workflows.live()
-    assert (newer.generation, cloud.run(id).task_token) == (2, newer.token)
+    waiter = cloud.store.get(Waiter, cloud.run(id).workspace, id)
+    assert (newer.generation, waiter.generation, waiter.token) == (2, 2, newer.token)
     older.state = "Finish"  # it was not dead after all
     before = cloud.run(id)
     cloud.step(older)

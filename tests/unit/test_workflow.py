@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.core.errors import Conflict
-from chalicelib.core.model import Files, Policy, Program, ProgramKind
+from chalicelib.core.model import Files, Policy, Program, ProgramKind, Report
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S
 from chalicelib.core.spark import ENTRY_POINT_LIMIT
 from chalicelib.core.states import RunState
@@ -251,7 +251,8 @@ def test_a_report_may_say_nothing_else_and_not_too_much(cloud: Cloud) -> None:
     report(cloud.ports, "main", id, {"refused": "x", "state": "SUCCEEDED", "exit_code": 0, "error": "x" * 30_000})
     run = cloud.run(id)
     assert run.state is RunState.RUNNING
-    assert run.report == {"exit_code": 0, "finished": True}
+    assert cloud.store.get(Report, "main", id).told == {"exit_code": 0, "finished": True}
+    assert not run.report
     report(cloud.ports, "main", id, {"application_id": "y" * 1000})
     assert len(cloud.run(id).application_id) <= 128
 

@@ -98,10 +98,20 @@ def cron_schedule(settings: JobSettings) -> CronSchedule | None:
     try:
         Schedule.parse_quartz(told.quartz_cron_expression)
     except Invalid as invalid:
-        message = f"Invalid quartz_cron_expression: {told.quartz_cron_expression}. {invalid.message} {_QUARTZ}"
-        raise Invalid(message, field="schedule.quartz_cron_expression") from None
+        message = (
+            f"Invalid quartz_cron_expression: {_start_of(told.quartz_cron_expression)}. {_start_of(invalid.message)}"
+        )
+        raise Invalid(f"{message} {_QUARTZ}", field="schedule.quartz_cron_expression") from None
     check_zone(told.timezone_id, field="schedule.timezone_id")
     return CronSchedule(told.quartz_cron_expression, told.timezone_id, 0, told.pause_status == "PAUSED")
+
+
+MAX_TOLD = 400
+"""Characters of a caller's text that an error repeats."""
+
+
+def _start_of(text: str) -> str:
+    return text if len(text) <= MAX_TOLD else f"{text[:MAX_TOLD]}..."
 
 
 _QUARTZ = (
