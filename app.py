@@ -30,27 +30,11 @@ def dispatch(event: dict[str, Any], context: Any) -> Any:
 
 
 @app.lambda_function()
-def feed(event: dict[str, Any], context: Any) -> Any:
-    """The table's stream: the workspace's feed."""
-    from chalicelib.workers.stream import feed_worker
+def follow(event: dict[str, Any], context: Any) -> Any:
+    """The table's stream: the feed, cancels, removed jobs, schedules."""
+    from chalicelib.workers.stream import follow_worker
 
-    return feed_worker(wiring.ports(), wiring.decode_image, event)
-
-
-@app.lambda_function()
-def cancel(event: dict[str, Any], context: Any) -> Any:
-    """The table's stream: stop drivers."""
-    from chalicelib.workers.stream import cancel_worker
-
-    return cancel_worker(wiring.ports(), wiring.decode_image, event, context)
-
-
-@app.lambda_function()
-def arm(event: dict[str, Any], context: Any) -> Any:
-    """The table's stream: the fires of schedules."""
-    from chalicelib.workers.stream import arm_worker
-
-    return arm_worker(wiring.ports(), wiring.decode_image, event)
+    return follow_worker(wiring.ports(), wiring.decode_image, event, context)
 
 
 @app.lambda_function()

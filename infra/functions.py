@@ -13,9 +13,7 @@ from infra.cfn import own_arn
 LOGICAL: Mapping[str, str] = {
     "api": "APIHandler",
     "dispatch": "Dispatch",
-    "feed": "Feed",
-    "cancel": "Cancel",
-    "arm": "Arm",
+    "follow": "Follow",
     "launch": "Launch",
     "check": "Check",
     "finish": "Finish",

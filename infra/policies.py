@@ -93,9 +93,7 @@ _DRIVE = (*_RECORDS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api": (*_RECORDS, _DELETE, _LIST, _WRITE_SPECS, _READ_LOGS),
     "dispatch": (*_DISPATCH, _START_RUN),
-    "feed": (_READ, _WRITE),
-    "cancel": (*_RECORDS, _DELETE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER),
-    "arm": (_READ, *_ARM, _DISARM),
+    "follow": (*_RECORDS, _DELETE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM),
     "launch": (*_DRIVE, _WAKE),
     "check": _DRIVE,
     "finish": (*_RECORDS, _DELETE, _RELEASE, _WRITE_SPECS, _READ_LOGS, _LOOK_AT_DRIVER),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 _RUN = {"kind": {"S": ["Run"]}}
-_DRIVEN = ["LAUNCHING", "RUNNING", "TERMINATING"]
 _ENDED = ["SUCCEEDED", "FAILED", "CANCELED", "TIMED_OUT", "SKIPPED", "INTERNAL_ERROR"]
 
 
@@ -37,21 +36,10 @@ STREAM_TRIGGERS = (
         ),
     ),
     StreamTrigger(
-        "arm",
+        "follow",
         (
-            {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"kind": {"S": ["Job"]}}}},
-            {"eventName": ["REMOVE"], "dynamodb": {"OldImage": {"kind": {"S": ["Job"]}}}},
-        ),
-    ),
-    StreamTrigger("feed", ({"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": _RUN}},)),
-    StreamTrigger(
-        "cancel",
-        (
-            {
-                "eventName": ["MODIFY"],
-                "dynamodb": {"NewImage": {**_RUN, "state": {"S": _DRIVEN}, "intent": {"S": ["CANCEL", "TIME_OUT"]}}},
-            },
-            {"eventName": ["REMOVE"], "dynamodb": {"OldImage": {"kind": {"S": ["JobActivity"]}}}},
+            {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"kind": {"S": ["Run", "Job"]}}}},
+            {"eventName": ["REMOVE"], "dynamodb": {"OldImage": {"kind": {"S": ["Job", "JobActivity"]}}}},
         ),
     ),
 )

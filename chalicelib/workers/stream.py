@@ -1,5 +1,5 @@
-"""Workers on the table's stream: grant and start (`dispatch`), write the feed (`feed`), stop drivers (`cancel`),
-arrange the fires of schedules (`arm`).
+"""Workers on the table's stream: one grants and starts (`dispatch`), one does what else follows from a change
+(`follow`). There are two because more readers of one stream would be throttled.
 
 All are at-least-once: a batch that fails is brought again, and everything done here may be done twice. `infra.triggers`
 filters what reaches each.
@@ -14,8 +14,8 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import JobActivity, QueueRow, Run
-from chalicelib.core.states import Intent, RunState
+from chalicelib.core.model import Job, JobActivity, QueueRow, Run
+from chalicelib.core.states import RunState
 from chalicelib.observe import count, logger
 from chalicelib.ports import Ports
 from chalicelib.services import feed, jobs, schedules, workflow
@@ -49,47 +49,20 @@ def dispatch_worker(ports: Ports, decode: Decode, event: Mapping[str, Any]) -> d
     return {"batchItemFailures": []}
 
 
-def feed_worker(ports: Ports, decode: Decode, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Append runs' state changes to their workspaces' feeds."""
-    changes: list[feed.Transition] = []
-    for record in event["Records"]:
-        images = record["dynamodb"]
-        after = decode(images["NewImage"])
-        before = decode(images["OldImage"]) if "OldImage" in images else None
-        if isinstance(after, Run):
-            changes.append(feed.Transition(after, before.state if isinstance(before, Run) else None))
-    appended = feed.append(ports, changes)
-    logger().info("feed", appended=appended)
-    return {"batchItemFailures": []}
-
-
-def arm_worker(ports: Ports, decode: Decode, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange the next fires of jobs that were made, changed or removed. The images only say which jobs to look at;
-    one that has no schedule and had none is not."""
-    for record in event["Records"]:
-        images = record["dynamodb"]
-        jobs_seen = [decode(images[side]) for side in ("OldImage", "NewImage") if side in images]
-        if any(job.schedule for job in jobs_seen):
-            schedules.arm(ports, jobs_seen[-1].workspace, jobs_seen[-1].id)
-    return {"batchItemFailures": []}
-
-
-def cancel_worker(
+def follow_worker(
     ports: Ports, decode: Decode, event: Mapping[str, Any], context: LambdaContext | None
 ) -> dict[str, Any]:
-    """Stop the drivers of runs that somebody wants to end, and the runs of jobs that were removed."""
+    """What follows from a change: state changes go to their workspaces' feeds, drivers of runs that somebody wants to
+    end are stopped, runs of removed jobs are retired, and the fires of jobs' schedules are arranged."""
+    changes: list[feed.Transition] = []
 
     def handle(record: dict[str, Any]) -> None:
         images = record["dynamodb"]
-        if "NewImage" in images:
-            run = decode(images["NewImage"])
-            if isinstance(run, Run) and run.intent is not Intent.NONE:
-                logger().info("stopping", run=external_name(run.workspace, run.id), intent=run.intent)
-                workflow.stop_driver(ports, run)
-        else:
-            activity = decode(images["OldImage"])
-            if isinstance(activity, JobActivity):
-                jobs.retire(ports, activity)
+        after = decode(images["NewImage"]) if "NewImage" in images else None
+        before = decode(images["OldImage"]) if "OldImage" in images else None
+        if isinstance(after, Run):
+            changes.append(feed.Transition(after, before.state if isinstance(before, Run) else None))
+        _consequence(ports, before, after)
 
     answer = process_partial_response(
         event=dict(event),
@@ -97,4 +70,17 @@ def cancel_worker(
         processor=BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False),
         context=context,
     )
+    appended = feed.append(ports, changes)
+    logger().info("followed", appended=appended)
     return dict(answer)
+
+
+def _consequence(ports: Ports, before: Any, after: Any) -> None:
+    """What one change asks for, beyond the feed. Everything here may be done twice."""
+    if isinstance(after, Run) and after.state is RunState.TERMINATING:
+        logger().info("stopping", run=external_name(after.workspace, after.id), intent=after.intent)
+        workflow.stop_driver(ports, after)
+    elif isinstance(job := after or before, Job) and any(j.schedule for j in (before, after) if j):
+        schedules.arm(ports, job.workspace, job.id)  # the images only say which job to look at
+    elif after is None and isinstance(before, JobActivity):
+        jobs.retire(ports, before)

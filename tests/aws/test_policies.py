@@ -290,7 +290,7 @@ def _jobs(story: Story) -> None:
     waiting = api("POST", "/api/2.0/jobs/run-now", {"job_id": job}).body["run_id"]
     assert api("POST", "/api/2.0/jobs/delete", {"job_id": job}).status == 200
     story.world.missed()  # of all that, only the job's end reaches anybody: the run has not been granted
-    story.world.invoke("cancel", {"Records": [_removal(story, job, waiting)]})
+    story.world.invoke("follow", {"Records": [_removal(story, job, waiting)]})
     assert story.record(waiting).state is RunState.CANCELED
 
 

@@ -40,10 +40,8 @@ from tests.unit.fakes import Execution, Killed, World, Written
 CLUSTER = "default"
 HOUR_MS = 3_600_000
 STREAM_WORKERS: Mapping[str, Callable[..., Any]] = {
-    "arm": streams.arm_worker,
     "dispatch": streams.dispatch_worker,
-    "feed": streams.feed_worker,
-    "cancel": lambda ports, decode, event: streams.cancel_worker(ports, decode, event, None),
+    "follow": lambda ports, decode, event: streams.follow_worker(ports, decode, event, None),
 }
 
 

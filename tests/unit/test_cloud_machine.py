@@ -117,7 +117,7 @@ class AnythingThatCanHappen(RuleBasedStateMachine):
 
     # What the cloud does.
 
-    @rule(function=st.sampled_from(["dispatch", "dispatch", "feed", "cancel"]), count=st.integers(1, 6),
+    @rule(function=st.sampled_from(["dispatch", "follow"]), count=st.integers(1, 6),
           again=st.booleans())  # fmt: skip
     def the_stream_brings_a_batch(self, function: str, count: int, again: bool) -> None:
         self.cloud.deliver(function, count, again=again)
@@ -144,7 +144,7 @@ class AnythingThatCanHappen(RuleBasedStateMachine):
         self.cloud.progress()
         self.cloud.progress()
 
-    @rule(function=st.sampled_from(["dispatch", "cancel"]))
+    @rule(function=st.sampled_from(["dispatch", "follow"]))
     def the_stream_loses_its_oldest(self, function: str) -> None:
         """Tried too often, it went to the dead letters."""
         del self.cloud.queues[function][:1]
@@ -241,7 +241,7 @@ class AnythingAtOnce(AnythingThatCanHappen):
             self.an_event_comes,
             self.runs_are_cancelled,
             lambda: self.cloud.deliver("dispatch", again=True),
-            lambda: self.cloud.deliver("cancel"),
+            lambda: self.cloud.deliver("follow"),
             lambda: self.somebody_changes_a_limit("default", index % 4),
             lambda: self.a_run_gets_under_way("default", Policy()),
         ]

@@ -42,16 +42,16 @@ def test_writes_that_change_no_state_are_no_events(cloud: Cloud) -> None:
 def test_what_the_stream_repeats_is_not_told_again(cloud: Cloud) -> None:
     cloud.submit()
     for _ in range(3):
-        cloud.deliver("feed", again=True)
-    cloud.deliver("feed", 1, again=True)
+        cloud.deliver("follow", again=True)
+    cloud.deliver("follow", 1, again=True)
     cloud.settle()
     cloud.check_feed()
 
 
 def test_batches_larger_than_a_transaction_are_told_whole_and_in_order(cloud: Cloud) -> None:
     ids = [cloud.submit() for _ in range(2 * BATCH + 5)]
-    cloud.queues["feed"].reverse()
-    cloud.deliver("feed", 1000)
+    cloud.queues["follow"].reverse()
+    cloud.deliver("follow", 1000)
     assert [run for run, _ in told(cloud)] == ids[::-1]
     cloud.check_feed()
 
@@ -59,7 +59,7 @@ def test_batches_larger_than_a_transaction_are_told_whole_and_in_order(cloud: Cl
 def test_two_changes_of_one_run_in_one_batch_are_two_events(cloud: Cloud) -> None:
     id = cloud.submit()
     cancel_run(cloud.ports, cloud.caller, id)
-    cloud.deliver("feed")
+    cloud.deliver("follow")
     assert told(cloud) == [(id, RunState.QUEUED), (id, RunState.CANCELED)]
     assert cloud.store.get(FeedMark, "main", id).run_version == 2
 
@@ -70,10 +70,10 @@ def test_two_writers_at_once_tell_everything_once(cloud: Cloud) -> None:
 
     def other(_: object) -> None:
         cloud.store.before_commit = None
-        cloud.deliver("feed", 2, first=2)
+        cloud.deliver("follow", 2, first=2)
 
     cloud.store.before_commit = other
-    cloud.deliver("feed", 3)
+    cloud.deliver("follow", 3)
     cloud.settle()
     cloud.check_feed()
 
@@ -121,7 +121,7 @@ def test_readers_go_on_from_where_they_were(cloud: Cloud) -> None:
 
 def test_a_run_that_was_deleted_meanwhile_is_still_told(cloud: Cloud) -> None:
     run = cloud.run(cloud.submit())
-    cloud.queues["feed"] = [Written(None, run)]
+    cloud.queues["follow"] = [Written(None, run)]
     cloud.store.records.clear()
-    cloud.deliver("feed")
+    cloud.deliver("follow")
     assert told(cloud) == [(run.id, RunState.QUEUED)]

@@ -161,7 +161,7 @@ def test_a_job_that_is_gone_retries_no_more(cloud: Cloud) -> None:
     run_job(cloud.ports, cloud.caller, job, Request(), lambda saved: saved.spec)
     cloud.play()
     delete_job(cloud.ports, cloud.caller, job)
-    cloud.queues["cancel"].clear()
+    cloud.queues["follow"].clear()
     fail(cloud)
     assert [run.state for run in attempts(cloud)] == [RunState.FAILED]
     cloud.check_over()

@@ -170,10 +170,10 @@ def test_an_unpaused_schedule_is_armed_again_and_owes_nothing_of_its_pause(cloud
 
 def test_the_streams_records_may_come_again_long_after_the_job_has_changed(cloud: Cloud) -> None:
     job = create_job(cloud.ports, cloud.caller, definition(utc(DAILY))).id
-    cloud.deliver("arm", again=True)
+    cloud.deliver("follow", again=True)
     reset(cloud, job, utc("0 0 23 * * ?"))
-    cloud.deliver("arm", first=1)
-    cloud.deliver("arm")
+    cloud.deliver("follow", first=1)
+    cloud.deliver("follow")
     assert arranged(cloud, job) == [at("2026-05-28T23:00:00")]
 
 
@@ -183,7 +183,7 @@ def test_the_worker_on_the_stream_may_be_killed_at_any_call(after: bool) -> None
         world = Cloud()
         job = create_job(world.ports, world.caller, definition(utc(DAILY))).id
         world.tripwire.arm(number, after=after)
-        world.deliver("arm")
+        world.deliver("follow")
         assert world.tripwire.sprung
         world.play()
         assert arranged(world, job) == [at("2026-05-28T22:15:00")]
@@ -435,7 +435,7 @@ def test_what_a_job_becomes_while_a_worker_arranges_its_fire_is_what_stays_arran
 
             def change_it(c: Cloud = world, j: int = job, change: Callable[..., object] = change) -> None:
                 change(c, j)
-                c.deliver("arm")
+                c.deliver("follow")
 
             world.tripwire.admit(number, change_it)
             due(world.ports, "main", job, fire)

@@ -150,7 +150,7 @@ def cancelled_just_before(cloud: Cloud, call: str, *, over: bool) -> int:
         if cloud.state(id) is RunState.LAUNCHING and (call == "start" or cloud.engine.launches):
             setattr(port, call, outside)
             cancel_run(cloud.ports, cloud.caller, id)
-            cloud.deliver("cancel")
+            cloud.deliver("follow")
             if over:
                 assert drive(cloud.ports, "main", id, 1).over
                 finish(cloud.ports, "main", id, 1)
