@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENGINE := .venv-engine
 ENGINE35 := .venv-engine35
+CLIENTS := .venv-cli082/.done .venv-cli018/.done .venv-ministack/.done
 
 .PHONY: run test unit check package bench admin clean
 .DELETE_ON_ERROR:
@@ -11,8 +12,8 @@ ENGINE35 := .venv-engine35
 run: $(VENV)/.sandbox $(ENGINE)/.done  ## start the sandbox on http://127.0.0.1:8080
 	@exec $(BIN)/python -m sandbox
 
-test: $(VENV)/.dev $(ENGINE)/.done $(ENGINE35)/.done  ## every test
-	$(BIN)/python -m pytest -q tests/unit tests/contract tests/aws tests/sandbox -n 2
+test: $(VENV)/.dev $(ENGINE)/.done $(ENGINE35)/.done $(CLIENTS)  ## every test
+	$(BIN)/python -m pytest -q tests/unit tests/contract tests/aws tests/sandbox -n 2 --dist loadfile
 	$(BIN)/python -m pytest -q tests/e2e
 
 unit: $(VENV)/.dev  ## the quick part of the tests
@@ -54,6 +55,12 @@ $(ENGINE)/.done: requirements-engine.txt
 	@echo "Installing Spark (once; a few hundred MB)" >&2
 	@$(PYTHON) -m venv $(ENGINE)
 	@$(ENGINE)/bin/pip install -q --disable-pip-version-check -r requirements-engine.txt
+	@touch $@
+
+.venv-cli082/.done .venv-cli018/.done .venv-ministack/.done: .venv-%/.done: requirements-%.txt
+	@echo "Installing $*, for tests" >&2
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/pip install -q --disable-pip-version-check -r $<
 	@touch $@
 
 $(ENGINE35)/.done: requirements-engine35.txt

@@ -45,19 +45,19 @@ def check_conf(conf: Mapping[str, str], *, field: str) -> None:
             raise Invalid(f"{field}: {name} is set by the platform and cannot be overridden.", field=field)
 
 
-def release_for(version: str) -> str:
+def release_for(version: str, *, field: str = "spark_version") -> str:
     """The EMR release label for a Spark version (`3.4`, `3.5.1`): the exact row, or the closest newer one.
 
     Raises Invalid for a text that is no version, and for one newer than every row.
     """
     match = _VERSION.fullmatch(version)
     if not match:
-        raise Invalid(f"{version!r} is no Spark version. Known versions: {', '.join(RELEASES)}.", field="spark_version")
+        raise Invalid(f"{version!r} is no Spark version. Known versions: {', '.join(RELEASES)}.", field=field)
     wanted = (int(match[1]), int(match[2]))
     for known, label in RELEASES.items():
         if tuple(map(int, known.split("."))) >= wanted:
             return label
-    raise Invalid(f"Spark {version} is not available. Known versions: {', '.join(RELEASES)}.", field="spark_version")
+    raise Invalid(f"Spark {version} is not available. Known versions: {', '.join(RELEASES)}.", field=field)
 
 
 _LISTS = {

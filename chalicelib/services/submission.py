@@ -97,11 +97,13 @@ def run_job(ports: Ports, call: Call, job: int, request: Request, override: Call
 def check_spec(ports: Ports, spec: RunSpec, fields: Mapping[str, str] | None = None) -> None:
     """Refuse what could never be launched: foreign URIs, protected conf, a Spark version that nobody has.
 
-    `fields` maps a spec's parts (`program`, `conf`, and the attributes of Files) to what the caller calls them.
+    `fields` maps a spec's parts (`program`, `conf`, `spark_version`, and the attributes of Files) to what the caller
+    calls them.
     """
     check_conf(spec.conf, field=(fields or {}).get("conf", "conf"))
     check_files(spec, ports.settings.uri_schemes, fields)
-    release_for(spec.spark_version or ports.settings.default_spark)
+    version_field = (fields or {}).get("spark_version", "spark_version")
+    release_for(spec.spark_version or ports.settings.default_spark, field=version_field)
     if not spec.program.resource and not (spec.program.main_class and spec.files.jars):
         raise Invalid("The run names neither a program nor a main class with its jar.", field="program")
     entry_point = image_uri(spec.program.resource or spec.files.jars[0])

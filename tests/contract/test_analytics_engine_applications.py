@@ -356,7 +356,7 @@ def test_an_application_without_a_name_is_called_like_its_file(alice: Client) ->
             details(runtime={"spark_version": "9.9"}),
             400,
             "Spark 9.9 is not available. Known versions: 3.3, 3.4, 3.5.",
-            "spark_version",
+            "application_details.runtime.spark_version",
         ),
         (
             {**details(), "volumes": [{"name": "v"}]},

@@ -39,7 +39,9 @@ class World:
             executionRoleArn="arn:aws:iam::123456789012:role/driver",
             releaseLabel="emr-7.9.0-latest",
             jobDriver={"sparkSubmitJobDriver": {**driver, "sparkSubmitParameters": parameters}},
-            configurationOverrides={"monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": "s3://files/logs"}}},
+            configurationOverrides={
+                "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": "s3://files/logs"}}
+            },
         )
         deadline = time.monotonic() + 120
         while True:

@@ -68,9 +68,7 @@ class AnythingThatCanHappen(RuleBasedStateMachine):
     def somebody_saves_a_job(self, pool: str, policy: Policy, limit: int) -> None:
         if len(self.cloud.store.all(Job)) < 2:
             what = spec(pool=pool, policy=policy)
-            self.asked(
-                lambda: create_job(self.cloud.ports, self.cloud.caller, Definition(what, limit, {}))
-            )
+            self.asked(lambda: create_job(self.cloud.ports, self.cloud.caller, Definition(what, limit, {})))
 
     def job(self, index: int) -> int:
         jobs = self.cloud.store.all(Job)

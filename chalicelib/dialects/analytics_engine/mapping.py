@@ -32,6 +32,7 @@ def parse(schema: type[M], data: Any) -> M:
 
 FIELDS: Mapping[str, str] = {
     "program": "application_details.application",
+    "spark_version": "application_details.runtime.spark_version",
     "py_files": "application_details.py-files",
     **{name: f"application_details.{name}" for name in ("conf", "jars", "files", "archives")},
 }
