@@ -146,7 +146,7 @@ def _log_group(function: str) -> Json:
 
 def resources() -> Json:
     """Everything that calls workers, with its dead letters and alarms, and the functions' log groups. Jobs' own
-    schedules are made by `arm`, in the group."""
+    schedules are made by `follow`, `ring` and `sweep`, in the group."""
     made = _rules()
     for trigger in STREAM_TRIGGERS:
         made |= {f"{LOGICAL[trigger.function]}OnStream": _mapping(trigger)} | _dead_letters(trigger.function)
