@@ -58,7 +58,7 @@ def _fill(storage: Any, size: int) -> None:
     with storage.unit(write=False) as unit:
         found = unit.connection.execute(f"select doc from {layout.sql} where sk=?", (b"run",)).fetchall()
     pattern, there = found[0][0], len(found)
-    run = json.loads(json.loads(pattern)["doc"]["S"])["id"]
+    run = int(json.loads(pattern)["id"]["S"])
     for begin in range(there, size, 5_000):
         with storage.unit(write=True) as unit:
             for number in range(begin, min(size, begin + 5_000)):

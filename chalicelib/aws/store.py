@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import time
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -114,10 +116,10 @@ class DynamoStore:
         if isinstance(record, Ledger):
             item |= _ledger_attributes(record)
         else:
-            item["doc"] = {"S": self._document(pk, after)}
+            item["doc"] = _packed(after, self._document(after))
         return {"TableName": self._table, "Item": item, **_expect(record.version)}
 
-    def _document(self, pk: str, record: Record) -> str:
+    def _document(self, record: Record) -> str:
         """The record's JSON; of a run whose spec is large, with the spec in a blob of its own."""
         data = encode(record)
         text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
@@ -220,10 +222,24 @@ def record_of(item: Item, blobs: Blobs | None = None) -> Any:
     version = int(item["version"]["N"])
     if cls is Ledger:
         return _ledger(item, version)
-    data = json.loads(item["doc"]["S"])
+    data = json.loads(_unpacked(item["doc"]))
     if blobs and (name := data.get("spec_in")):
         data["spec"] = json.loads(blobs.get(name) or b"{}")
     return decode(cls, {**data, "version": version})
+
+
+def _packed(record: Record, text: str) -> dict[str, Any]:
+    """A record's JSON as an attribute. A run's is deflated: it is repeated in every index and written at every state
+    change, and DynamoDB counts whole kilobytes. Other records stay readable."""
+    return {"B": zlib.compress(text.encode(), 9)} if isinstance(record, Run) else {"S": text}
+
+
+def _unpacked(attribute: dict[str, Any]) -> str:
+    """The JSON in an attribute, as boto3 brings it or (in base64) a stream."""
+    if "S" in attribute:
+        return str(attribute["S"])
+    packed = attribute["B"]
+    return zlib.decompress(base64.b64decode(packed) if isinstance(packed, str) else packed).decode()
 
 
 def _ledger_attributes(ledger: Ledger) -> Item:

@@ -83,7 +83,7 @@ def test_the_api_is_regional_takes_binary_and_has_our_words_for_the_gateways_err
     assert api["EndpointConfiguration"] == {"Type": "REGIONAL"}
     told = api["DefinitionBody"]["x-amazon-apigateway-gateway-responses"]
     assert api["DefinitionBody"]["x-amazon-apigateway-binary-media-types"] == ["*/*"]
-    assert "presigned" in told["REQUEST_TOO_LARGE"]["responseTemplates"]["application/json"]
+    assert "4.5 MB" in told["REQUEST_TOO_LARGE"]["responseTemplates"]["application/json"]
 
 
 def test_every_function_has_a_role_of_its_own_and_logs_that_end(template: dict[str, Any]) -> None:

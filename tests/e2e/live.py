@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -311,4 +312,4 @@ def capacity(sandbox: Sandbox) -> tuple[int, dict[str, int]]:
 def run_record(sandbox: Sandbox, run: int) -> Any:
     """The table's record of a run: what no dialect shows."""
     (item,) = [item for item in _items(sandbox, f"main#run#{run}") if item["sk"]["S"] == "run"]
-    return json.loads(item["doc"]["S"])
+    return json.loads(zlib.decompress(item["doc"]["B"]))
