@@ -4,8 +4,8 @@ Counted, on the sandbox with a real Spark, over whole lives of runs (submitted b
 ended, in the feed): AWS calls, DynamoDB units with those of the indexes, function invocations, states entered.
 
 Assumed: POLLS status requests a run; a function is billed what it took in the sandbox or AWS_CALL_SECONDS for each AWS
-call in it, whichever is more; COLD of the invocations start cold and are billed COLD_SECONDS more; LOG_BYTES of logs an
-invocation; two transitions an execution beside the states entered (start and end, as in the price list's example). Runs
+call in it, whichever is more; COLD of the invocations start cold and are billed COLD_SECONDS more; so many bytes of
+logs an invocation; two transitions an execution beside the states entered (start and end, as in the price list's example). Runs
 arrive one by one: in bursts, batches make streams cheaper. Logs and files that drivers write are the cluster's.
 """
 
@@ -24,7 +24,8 @@ from bench.servers import SPARK_CACHE
 POLLS = 10
 AWS_CALL_SECONDS = 0.012
 COLD, COLD_SECONDS = 0.02, 1.5
-LOG_BYTES = 800
+LAMBDA_LOG_BYTES, WORKER_LOG_BYTES = 350, 400
+"""What Lambda itself logs of an invocation, and what a worker adds (a line or two); the API logs only faults."""
 THOUSAND = 1000
 
 Lines = dict[str, tuple[float, str, float]]
@@ -51,7 +52,7 @@ def measure(place: Path) -> Section:
     notes = [
         f"list prices of {prices.AS_OF}, us-east-1, no free tier; counted over {RUNS} runs",
         f"assumed: {POLLS} status requests a run; {AWS_CALL_SECONDS * 1000:g} ms for each AWS call in a function;",
-        f"{COLD:.0%} cold starts of {COLD_SECONDS:g} s; {LOG_BYTES} bytes of logs an invocation;",
+        f"{COLD:.0%} cold starts of {COLD_SECONDS:g} s; {LAMBDA_LOG_BYTES} bytes of logs an invocation, of a worker {WORKER_LOG_BYTES} more;",
         "start and end of an execution count as transitions",
     ]
     return Section("Cost of 1,000 runs", rows, notes, table)
@@ -95,7 +96,8 @@ def _lines(functions: dict[str, Any], states: float) -> Lines:
     add("API Gateway", requests, "requests", prices.API_GATEWAY_REQUEST)
     add("S3 writes", _calls(functions, "s3:Put"), "requests", prices.S3_WRITE)
     add("S3 reads", _calls(functions, "s3:Get"), "requests", prices.S3_READ)
-    add("CloudWatch logs", total("invocations") * LOG_BYTES / 1000, "KB", prices.LOGS_GB / 1e6)
+    logged = total("invocations") * (LAMBDA_LOG_BYTES + WORKER_LOG_BYTES) - requests * WORKER_LOG_BYTES
+    add("CloudWatch logs", logged / 1000, "KB", prices.LOGS_GB / 1e6)
     return lines
 
 

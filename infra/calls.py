@@ -51,7 +51,7 @@ def _rule(function: str, description: str, when_: Json) -> Json:
 
 
 def _rules() -> Json:
-    ours = {**ENGINE_RULE, "detail": {"virtualClusterId": CLUSTERS_IN_USE}}
+    ours = {**ENGINE_RULE, "detail": {**ENGINE_RULE["detail"], "virtualClusterId": CLUSTERS_IN_USE}}
     return {
         "EngineEventRule": _rule("engine_event", "A driver changed state", {"EventPattern": ours}),
         "SweepRule": _rule(

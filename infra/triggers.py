@@ -44,7 +44,11 @@ STREAM_TRIGGERS = (
     ),
 )
 
-ENGINE_RULE: Mapping[str, Any] = {"source": ["aws.emr-containers"], "detail-type": ["EMR Job Run State Change"]}
-"""EventBridge pattern of the events that reach `engine_event`."""
+ENGINE_RULE: Mapping[str, Any] = {
+    "source": ["aws.emr-containers"],
+    "detail-type": ["EMR Job Run State Change"],
+    "detail": {"state": ["RUNNING", "COMPLETED", "FAILED", "CANCELLED"]},
+}
+"""EventBridge pattern of the events that reach `engine_event`: those that change what a run's state is."""
 
 SWEEP_EVERY_MINUTES = 60

@@ -116,7 +116,7 @@ class DynamoStore:
         if isinstance(record, Ledger):
             item |= _ledger_attributes(record)
         else:
-            item["doc"] = _packed(after, self._document(after))
+            item |= _packed(after, self._document(after))
         return {"TableName": self._table, "Item": item, **_expect(record.version)}
 
     def _document(self, record: Record) -> str:
@@ -222,24 +222,25 @@ def record_of(item: Item, blobs: Blobs | None = None) -> Any:
     version = int(item["version"]["N"])
     if cls is Ledger:
         return _ledger(item, version)
-    data = json.loads(_unpacked(item["doc"]))
+    data = json.loads(_unpacked(item))
     if blobs and (name := data.get("spec_in")):
         data["spec"] = json.loads(blobs.get(name) or b"{}")
     return decode(cls, {**data, "version": version})
 
 
-def _packed(record: Record, text: str) -> dict[str, Any]:
+def _packed(record: Record, text: str) -> Item:
     """A record's JSON as an attribute. A run's is deflated: it is repeated in every index and written at every state
     change, and DynamoDB counts whole kilobytes. Other records stay readable."""
-    return {"B": zlib.compress(text.encode(), 9)} if isinstance(record, Run) else {"S": text}
+    if not isinstance(record, Run):
+        return {"doc": {"S": text}}
+    return {"deflated": {"S": base64.b85encode(zlib.compress(text.encode(), 9)).decode()}}
 
 
-def _unpacked(attribute: dict[str, Any]) -> str:
-    """The JSON in an attribute, as boto3 brings it or (in base64) a stream."""
-    if "S" in attribute:
-        return str(attribute["S"])
-    packed = attribute["B"]
-    return zlib.decompress(base64.b64decode(packed) if isinstance(packed, str) else packed).decode()
+def _unpacked(item: Item) -> str:
+    """The JSON that `_packed` put into an item."""
+    if "doc" in item:
+        return str(item["doc"]["S"])
+    return zlib.decompress(base64.b85decode(item["deflated"]["S"])).decode()
 
 
 def _ledger_attributes(ledger: Ledger) -> Item:

@@ -6,6 +6,7 @@ of a sandbox on purpose) is ended by the pids that it wrote to disk, and only if
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -312,4 +313,4 @@ def capacity(sandbox: Sandbox) -> tuple[int, dict[str, int]]:
 def run_record(sandbox: Sandbox, run: int) -> Any:
     """The table's record of a run: what no dialect shows."""
     (item,) = [item for item in _items(sandbox, f"main#run#{run}") if item["sk"]["S"] == "run"]
-    return json.loads(zlib.decompress(item["doc"]["B"]))
+    return json.loads(zlib.decompress(base64.b85decode(item["deflated"]["S"])))
