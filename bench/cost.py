@@ -4,8 +4,8 @@ Counted, on the sandbox with a real Spark, over whole lives of runs (submitted b
 ended, in the feed): AWS calls, DynamoDB units with those of the indexes, function invocations, states entered.
 
 Assumed: POLLS status requests a run; a function is billed what it took in the sandbox or AWS_CALL_SECONDS for each AWS
-call in it, whichever is more; COLD of the invocations start cold and are billed COLD_SECONDS more; so many bytes of
-logs an invocation; two transitions an execution beside the states entered (start and end, as in the price list's example). Runs
+call in it, whichever is more; COLD of the invocations start cold and are billed COLD_SECONDS more; the bytes of logs
+below; two transitions an execution beside the states entered (start and end, as in the price list's example). Runs
 arrive one by one: in bursts, batches make streams cheaper. Logs and files that drivers write are the cluster's.
 """
 
@@ -52,7 +52,8 @@ def measure(place: Path) -> Section:
     notes = [
         f"list prices of {prices.AS_OF}, us-east-1, no free tier; counted over {RUNS} runs",
         f"assumed: {POLLS} status requests a run; {AWS_CALL_SECONDS * 1000:g} ms for each AWS call in a function;",
-        f"{COLD:.0%} cold starts of {COLD_SECONDS:g} s; {LAMBDA_LOG_BYTES} bytes of logs an invocation, of a worker {WORKER_LOG_BYTES} more;",
+        f"{COLD:.0%} cold starts of {COLD_SECONDS:g} s; {LAMBDA_LOG_BYTES} bytes of logs an invocation, and",
+        f"{WORKER_LOG_BYTES} more of a worker;",
         "start and end of an execution count as transitions",
     ]
     return Section("Cost of 1,000 runs", rows, notes, table)

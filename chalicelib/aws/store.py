@@ -233,7 +233,7 @@ def _packed(record: Record, text: str) -> Item:
     change, and DynamoDB counts whole kilobytes. Other records stay readable."""
     if not isinstance(record, Run):
         return {"doc": {"S": text}}
-    return {"deflated": {"S": base64.b85encode(zlib.compress(text.encode(), 9)).decode()}}
+    return {"deflated": {"S": base64.b85encode(zlib.compress(text.encode())).decode()}}
 
 
 def _unpacked(item: Item) -> str:

@@ -1,7 +1,7 @@
 """The table's layout: every key, every index, every list. Reading this page tells which access patterns there are.
 
-One table; a record is an item {pk, sk, kind, version, doc, …}. `doc` is the record's JSON (a run's is `deflated`); other
-attributes exist only where DynamoDB itself needs them (indexes, stream filters, TTL).
+One table; a record is an item {pk, sk, kind, version, doc, …}. `doc` is the record's JSON (a run's is `deflated`);
+other attributes exist only where DynamoDB itself needs them (indexes, stream filters, TTL).
 
 | record | pk | sk | read by |
 |---|---|---|---|
