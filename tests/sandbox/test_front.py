@@ -219,7 +219,7 @@ def test_the_deployed_refusal_of_a_large_request_speaks_to_every_client():
     body = json.loads(refusal(gateway_responses(), "REQUEST_TOO_LARGE").body)
     assert body["error_code"] == body["errors"][0]["code"]
     assert body["message"] == body["error"] == body["errors"][0]["message"]
-    assert "4.5 MB" in body["message"] and "presigned" in body["message"]
+    assert "4.5 MB" in body["message"] and "s3://" in body["message"]
 
 
 def test_the_deployed_table_uses_only_fields_types_and_statuses_that_cloudformation_knows():
