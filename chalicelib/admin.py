@@ -24,8 +24,9 @@ from typing import Any
 
 from chalicelib.core.capacity import EVERYTHING, UNLIMITED, Amount, PoolAccount
 from chalicelib.core.errors import SparkplaneError
-from chalicelib.core.model import Placement, Principal, Role
+from chalicelib.core.model import Pool, Principal, Role
 from chalicelib.core.quantities import parse_cpu, parse_memory
+from chalicelib.core.spark import check_conf, release_for
 from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.ports import Ports
 from chalicelib.services import access, pools
@@ -58,18 +59,29 @@ def set_pool(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
     maximum = None
     if any(value is not None for value in (args.cores, args.memory, args.gpus, args.runs)):
         maximum = _limits(args, _account(ports, args).maximum)
-    told = {"virtual_cluster": args.virtual_cluster, "execution_role": args.execution_role}
-    given = {name: value for name, value in told.items() if value is not None}
-    defaults = {"placement": replace(_placement(ports, args), **given)} if given else {}
-    pools.ensure_pool(ports, args.workspace, args.pool, maximum=maximum, priority=args.priority, defaults=defaults)
+    pools.ensure_pool(
+        ports, args.workspace, args.pool, maximum=maximum, priority=args.priority, defaults=_defaults(ports, args)
+    )
     return show_pool(ports, args)
 
 
-def _placement(ports: Ports, args: argparse.Namespace) -> Placement:
+def _defaults(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
+    """What is given of a pool's own fields; a setting without a value is taken out of its conf."""
     try:
-        return pools.get_pool(ports, _call(args), args.pool).pool.placement
+        pool = pools.get_pool(ports, _call(args), args.pool).pool
     except SparkplaneError:
-        return Placement()
+        pool = Pool(args.workspace, args.pool, 0)
+    told = {"virtual_cluster": args.virtual_cluster, "execution_role": args.execution_role}
+    placed = {name: value for name, value in told.items() if value is not None}
+    conf = {**pool.conf, **dict(setting.partition("=")[::2] for setting in args.conf)}
+    check_conf(conf, field="--conf")
+    if args.spark_version:
+        release_for(args.spark_version, field="--spark-version")
+    return {
+        **({"placement": replace(pool.placement, **placed)} if placed else {}),
+        **({"conf": {name: value for name, value in conf.items() if value}} if args.conf else {}),
+        **({"spark_version": args.spark_version} if args.spark_version is not None else {}),
+    }
 
 
 def _account(ports: Ports, args: argparse.Namespace) -> PoolAccount:
@@ -100,6 +112,8 @@ def show_pool(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
         "pool": args.pool,
         "analytics_engine": instance_id(ports, args.workspace, args.pool),
         "priority": view.account.priority,
+        "spark_version": view.pool.spark_version or ports.settings.default_spark,
+        "conf": dict(view.pool.conf),
         "maximum": _shown(view.account.maximum),
         "used": _shown(view.account.used),
     }
@@ -147,6 +161,8 @@ def parser() -> argparse.ArgumentParser:
         _verb(pool, name, handler).add_argument("--pool", required=True)
     limited = _with_limits(pool.choices["set"])
     limited.add_argument("--priority", type=int)
+    limited.add_argument("--spark-version", help="of runs that name none; empty for the deployment's")
+    limited.add_argument("--conf", action="append", default=[], metavar="NAME=VALUE", help="a default; NAME= unsets it")
     limited.add_argument("--virtual-cluster", help="EMR virtual cluster id; empty for the deployment's")
     limited.add_argument("--execution-role", help="ARN of the drivers' role; empty for the deployment's")
 
