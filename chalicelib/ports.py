@@ -358,6 +358,11 @@ class Settings:
     absolute_paths: str = "image"
     default_spark: str = "3.5"
 
+    @property
+    def retention_ms(self) -> int:
+        """How long what has ended is kept."""
+        return self.retention_days * 86_400_000
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:

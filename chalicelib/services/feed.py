@@ -50,7 +50,7 @@ def _append(ports: Ports, workspace: str, runs: Sequence[Run]) -> int:
         for run in runs:
             if run.version <= marks[run.id].run_version:
                 continue
-            expires = ports.clock.now() + ports.settings.retention_days * 86_400_000
+            expires = ports.clock.now() + ports.settings.retention_ms
             head = replace(head, sequence=head.sequence + 1, totals=_count(head, run))
             changes.append(Put(_event(run, head.sequence, expires)))
             marks[run.id] = replace(marks[run.id], run_version=run.version, expires_at=expires)

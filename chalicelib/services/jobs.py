@@ -13,6 +13,7 @@ from chalicelib.core.model import CronSchedule, Job, JobActivity, Pool, Run, Run
 from chalicelib.core.states import Intent
 from chalicelib.ports import Clash, Delete, Ports, Put, jobs_of_workspace, key, runs_of_job
 from chalicelib.services.access import Call, read
+from chalicelib.services.listings import pages
 from chalicelib.services.runs import cancel, edit_run
 from chalicelib.services.submission import ATTEMPTS, check_spec
 
@@ -101,14 +102,7 @@ def get_job(ports: Ports, call: Call, job: int) -> Job:
 
 def list_jobs(ports: Ports, call: Call) -> list[Job]:
     """All saved jobs, oldest first."""
-    found: list[Job] = []
-    after = ""
-    while True:
-        page = ports.store.page(jobs_of_workspace(call.workspace), limit=1000, after=after, newest_first=False)
-        found += page.records
-        after = page.next
-        if not after:
-            return found
+    return [job for page in pages(ports, jobs_of_workspace(call.workspace), size=1000) for job in page]
 
 
 def delete_job(ports: Ports, call: Call, job: int) -> None:
@@ -136,15 +130,9 @@ def retire(ports: Ports, activity: JobActivity) -> None:
     _cancel_all(ports, activity.workspace, activity.active)
     for run in activity.active:
         _hide(ports, activity.workspace, run)
-    listing = runs_of_job(activity.workspace, activity.job)
-    after = ""
-    while True:
-        page = ports.store.page(listing, limit=100, after=after)
-        for run in page.records:
-            _hide(ports, activity.workspace, run.id)
-        after = page.next
-        if not after:
-            return
+    for page in pages(ports, runs_of_job(activity.workspace, activity.job), size=100, newest_first=True):
+        for made in page:
+            _hide(ports, activity.workspace, made.id)
 
 
 def _hide(ports: Ports, workspace: str, run: int) -> None:

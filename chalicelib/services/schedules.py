@@ -19,6 +19,7 @@ from chalicelib.core.errors import Conflict, SparkplaneError
 from chalicelib.core.model import CronSchedule, Job, JobActivity, Principal, Trigger
 from chalicelib.ports import Clash, Ports, Put, key, scheduled_jobs
 from chalicelib.services.access import Call
+from chalicelib.services.listings import pages
 from chalicelib.services.submission import ATTEMPTS, Request, run_job
 
 LATE_MS = 60_000
@@ -122,14 +123,11 @@ def recover(ports: Ports, cluster: str) -> int:
 
 
 def _recover(ports: Ports, workspace: str) -> int:
-    missed, after = 0, ""
-    while True:
-        page = ports.store.page(scheduled_jobs(workspace), limit=100, after=after, newest_first=False)
-        activities = ports.store.fetch([key(JobActivity, workspace, job.id) for job in page.records])
-        missed += sum(_look_at(ports, job, activities.get(key(JobActivity, workspace, job.id))) for job in page.records)
-        after = page.next
-        if not after:
-            return missed
+    missed = 0
+    for jobs in pages(ports, scheduled_jobs(workspace), size=100):
+        activities = ports.store.fetch([key(JobActivity, workspace, job.id) for job in jobs])
+        missed += sum(_look_at(ports, job, activities.get(key(JobActivity, workspace, job.id))) for job in jobs)
+    return missed
 
 
 def _look_at(ports: Ports, job: Job, activity: JobActivity | None) -> int:

@@ -203,7 +203,7 @@ def _changes(ports: Ports, run: Run, activity: JobActivity | None, request: Requ
         fired = max(activity.fired, request.fire)
         changes.append(Put(replace(activity, last_number=run.number_in_job, active=active, fired=fired)))
     if request.idempotency:
-        expires = run.created_at + ports.settings.retention_days * 86_400_000
+        expires = run.created_at + ports.settings.retention_ms
         changes.append(Put(Idempotency(run.workspace, request.idempotency, run.id, expires_at=expires)))
     return changes
 

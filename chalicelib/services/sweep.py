@@ -16,6 +16,7 @@ from chalicelib.core.ids import parse_external_name
 from chalicelib.core.model import Hold, Pool, Run
 from chalicelib.ports import Clash, Delete, Ports, Put, holds_of, key
 from chalicelib.services.dispatch import dispatch
+from chalicelib.services.listings import pages
 from chalicelib.services.runs import edit_run
 from chalicelib.services.schedules import recover
 
@@ -43,14 +44,7 @@ def sweep(ports: Ports, cluster: str) -> Repairs:
 
 
 def _holds(ports: Ports, cluster: str) -> list[Hold]:
-    found: list[Hold] = []
-    after = ""
-    while True:
-        page = ports.store.page(holds_of(cluster), limit=500, after=after, newest_first=False)
-        found += page.records
-        after = page.next
-        if not after:
-            return found
+    return [hold for page in pages(ports, holds_of(cluster), size=500) for hold in page]
 
 
 def _adopt(ports: Ports, hold: Hold) -> int:

@@ -31,7 +31,6 @@ from chalicelib.services.runs import edit_run, ending
 from chalicelib.services.submission import ATTEMPTS
 
 LOG_TAIL = 65_536
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def _take(ports: Ports, workspace: str, run: int, generation: int, token: str) -
         if not token or not taken.holding:
             return taken
         try:
-            expires = ports.clock.now() + ports.settings.retention_days * DAY_MS
+            expires = ports.clock.now() + ports.settings.retention_ms
             ports.store.commit([Put(replace(known, generation=generation, token=token, expires_at=expires))])
             return taken
         except Clash:
@@ -348,7 +347,7 @@ def _keep_report(ports: Ports, workspace: str, run: int, kept: Mapping[str, Any]
     report_key = key(Report, workspace, run)
     for attempt in range(ATTEMPTS):
         ports.clock.pause(attempt)
-        expires = ports.clock.now() + ports.settings.retention_days * DAY_MS
+        expires = ports.clock.now() + ports.settings.retention_ms
         found: Report = ports.store.fetch([report_key]).get(report_key) or Report(workspace, run)
         try:
             ports.store.commit([Put(replace(found, told={**found.told, **kept}, expires_at=expires))])

@@ -21,76 +21,6 @@ QUARTZ = (
 NIGHTLY = {"quartz_cron_expression": "0 15 22 * * ?", "timezone_id": "America/Los_Angeles"}
 MINUTELY = {"quartz_cron_expression": "0 * * * * ?", "timezone_id": "UTC"}
 
-RESET_JOB = """\
-{
-"job_id": 2,
-"new_settings": {
-"name": "Nightly model training",
-"new_cluster": {
-"spark_version": "7.5.x-scala2.12",
-"node_type_id": "n1-highmem-4",
-"aws_attributes": {
-"availability": "ON_DEMAND"
-},
-"num_workers": 10
-},
-"libraries": [
-{
-"jar": "dbfs:/my-jar.jar"
-},
-{
-"maven": {
-"coordinates": "org.jsoup:jsoup:1.7.2"
-}
-}
-],
-"email_notifications": {
-"on_start": [],
-"on_success": [],
-"on_failure": []
-},
-"webhook_notifications": {
-"on_start": [
-{
-"id": "bf2fbd0a-4a05-4300-98a5-303fc8132233"
-}
-],
-"on_success": [
-{
-"id": "bf2fbd0a-4a05-4300-98a5-303fc8132233"
-}
-],
-"on_failure": []
-},
-"timeout_seconds": 100000000,
-"max_retries": 1,
-"schedule": {
-"quartz_cron_expression": "0 15 22 * * ?",
-"timezone_id": "America/Los_Angeles",
-"pause_status": "UNPAUSED"
-},
-"spark_jar_task": {
-"main_class_name": "com.databricks.ComputeModels"
-}
-}
-}
-"""
-
-UPDATE_JOB = """\
-{
-"job_id": 1,
-"new_settings": {
-"existing_cluster_id": "1201-my-cluster",
-"email_notifications": {
-"on_start": [ "someone@example.com" ],
-"on_success": [],
-"on_failure": []
-}
-},
-"fields_to_remove": ["libraries"]
-}
-"""
-
 
 def of_job(example: str, job: int) -> str:
     """An example's text about a job that exists: its id is all that changes."""
@@ -292,8 +222,8 @@ def test_a_scheduled_run_follows_the_settings_of_its_moment_and_earlier_ones_kee
 def test_the_reset_example_replaces_all_settings(service: Service, alice: Client) -> None:
     job = create(alice, python(max_concurrent_runs=7, name="old"))
     created = alice.get(f"{JOBS}/get", job_id=job).json
-    done(alice.post(f"{JOBS}/reset", of_job(RESET_JOB, job)))
-    given = json.loads(RESET_JOB)["new_settings"]
+    done(alice.post(f"{JOBS}/reset", of_job(seed_004.RESET_JOB, job)))
+    given = json.loads(seed_004.RESET_JOB)["new_settings"]
     assert settings_of(alice, job) == {**given, "max_concurrent_runs": 1}
     after = alice.get(f"{JOBS}/get", job_id=job).json
     assert {**after, "settings": 0} == {**created, "settings": 0}
@@ -327,7 +257,7 @@ def test_a_reset_leaves_runs_that_there_are_as_they_are(service: Service, alice:
 def test_the_update_example_is_refused_for_its_cluster_and_changes_nothing(service: Service, alice: Client) -> None:
     job = create(alice, seed_004.CREATE_JOB)
     with service.unchanged():
-        answer = alice.post(f"{JOBS}/update", of_job(UPDATE_JOB, job))
+        answer = alice.post(f"{JOBS}/update", of_job(seed_004.UPDATE_JOB, job))
         refused(answer, 400, INVALID, "Cluster 1201-my-cluster does not exist.")
 
 
@@ -335,7 +265,7 @@ def test_the_update_example_without_its_cluster_adds_and_removes(alice: Client) 
     task = {"spark_jar_task": None, "spark_python_task": {"python_file": "s3://code/main.py"}}
     given = {k: v for k, v in {**json.loads(seed_004.CREATE_JOB), **task}.items() if v is not None}
     job = create(alice, given)
-    example = json.loads(UPDATE_JOB)
+    example = json.loads(seed_004.UPDATE_JOB)
     emails = {"email_notifications": example["new_settings"]["email_notifications"]}
     done(update(alice, job, emails, example["fields_to_remove"]))
     expected = {**given, **emails, "schedule": {**NIGHTLY, "pause_status": "UNPAUSED"}, "max_concurrent_runs": 1}

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
-from emr_support import RELEASE, ROLE, World, a_world, await_true, configured, logs_to
+from emr_support import RELEASE, ROLE, World, await_true, configured, logs_to
 from moto.emrcontainers.models import EMRContainersBackend
 
 from sandbox.aws.emr.shim import start_time
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with a_world(tmp_path_factory.mktemp("emr")) as made:
-        yield made
-
-
-@pytest.fixture
-def world(shared: World) -> Iterator[World]:
-    yield shared.renew()
-    shared.end()
 
 
 def refused(call, *args, **kwargs) -> tuple[str, str]:

@@ -13,10 +13,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from emr_support import World, a_world, await_true
 from moto.emrcontainers.models import emrcontainers_backends
 
@@ -25,18 +23,6 @@ from sandbox.aws.emr.records import JobRecord, Records
 from sandbox.aws.emr.shim import start_time
 
 WAITING = "echo up; while [ ! -e go ]; do sleep 0.02; done; exit ${1:-0}"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with a_world(tmp_path_factory.mktemp("emr")) as made:
-        yield made
-
-
-@pytest.fixture
-def world(shared: World) -> Iterator[World]:
-    yield shared.renew()
-    shared.end()
 
 
 def release(world: World, job: str) -> None:

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from emr_support import World, a_world, configured, stand_in
+from emr_support import World, configured, stand_in
 
 from sandbox.aws.emr import launch, spark
 from sandbox.aws.emr.launch import Machine, cores, heap
 from sandbox.aws.emr.submission import BadSubmission, parse
 
 MACHINE = Machine(cores=4, heap=4 << 30)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with a_world(tmp_path_factory.mktemp("emr")) as made:
-        yield made
-
-
-@pytest.fixture
-def world(shared: World) -> Iterator[World]:
-    yield shared.renew()
-    shared.end()
 
 
 def properties(world: World, job: str) -> dict[str, str]:
