@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.core.capacity import EVERYTHING, UNLIMITED, Amount, PoolAccount
-from chalicelib.core.errors import SparkplaneError
+from chalicelib.core.errors import NotFound, SparkplaneError
 from chalicelib.core.model import Pool, Principal, Role
 from chalicelib.core.quantities import parse_cpu, parse_memory
 from chalicelib.core.spark import check_conf, release_for
@@ -56,21 +56,31 @@ def revoke_token(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
 
 def set_pool(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
     """Create a pool or change its limits; what is not given stays."""
+    known = _known(ports, args)
     maximum = None
     if any(value is not None for value in (args.cores, args.memory, args.gpus, args.runs)):
-        maximum = _limits(args, _account(ports, args).maximum)
+        maximum = _limits(args, known.account.maximum)
     pools.ensure_pool(
-        ports, args.workspace, args.pool, maximum=maximum, priority=args.priority, defaults=_defaults(ports, args)
+        ports,
+        args.workspace,
+        args.pool,
+        maximum=maximum,
+        priority=args.priority,
+        defaults=_defaults(args, known.pool),
     )
     return show_pool(ports, args)
 
 
-def _defaults(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
-    """What is given of a pool's own fields; a setting without a value is taken out of its conf."""
+def _known(ports: Ports, args: argparse.Namespace) -> pools.PoolView:
+    """The pool as it is, or as a new one begins."""
     try:
-        pool = pools.get_pool(ports, _call(args), args.pool).pool
-    except SparkplaneError:
-        pool = Pool(args.workspace, args.pool, 0)
+        return pools.get_pool(ports, _call(args), args.pool)
+    except NotFound:
+        return pools.PoolView(Pool(args.workspace, args.pool, 0), PoolAccount())
+
+
+def _defaults(args: argparse.Namespace, pool: Pool) -> dict[str, Any]:
+    """What is given of a pool's own fields; a setting without a value is taken out of its conf."""
     told = {"virtual_cluster": args.virtual_cluster, "execution_role": args.execution_role}
     placed = {name: value for name, value in told.items() if value is not None}
     conf = {**pool.conf, **dict(setting.partition("=")[::2] for setting in args.conf)}
@@ -82,13 +92,6 @@ def _defaults(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
         **({"conf": {name: value for name, value in conf.items() if value}} if args.conf else {}),
         **({"spark_version": args.spark_version} if args.spark_version is not None else {}),
     }
-
-
-def _account(ports: Ports, args: argparse.Namespace) -> PoolAccount:
-    try:
-        return pools.get_pool(ports, _call(args), args.pool).account
-    except SparkplaneError:
-        return PoolAccount()
 
 
 def _call(args: argparse.Namespace) -> access.Call:

@@ -52,13 +52,11 @@ def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str
         return _over(ports, token)
     if found.state is RunState.GRANTED and found.intent is not Intent.NONE:
         return _over(ports, token)
-    if found.state is RunState.GRANTED:
+    asked_before = found.state is not RunState.GRANTED
+    if not asked_before:
         found = edit_run(ports, workspace, run, lambda r: _begin(ports, r))
         if found is None or found.state is not RunState.LAUNCHING:
             return drive(ports, workspace, run, generation, token=token, waited=waited)
-        asked_before = False
-    else:
-        asked_before = True
     try:
         job = _driver_of(ports, found, asked_before)
     except EngineRefused as refused:
