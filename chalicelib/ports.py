@@ -218,6 +218,25 @@ class Store(Protocol):
         """Up to `limit` records of a listing, from just beyond the position `after`."""
 
 
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A stored body: its name, bytes, and when it was written (epoch milliseconds)."""
+
+    name: str
+    size: int
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPage:
+    """Part of a listing of names, in their order: bodies, and the prefixes that stand for what is below them.
+    `next` is the name to go on after, empty at the end."""
+
+    blobs: tuple[BlobInfo, ...]
+    prefixes: tuple[str, ...] = ()
+    next: str = ""
+
+
 class Blobs(Protocol):
     """Bodies and logs: named byte strings."""
 
@@ -227,11 +246,31 @@ class Blobs(Protocol):
     def put(self, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
         """Store a body under a name, replacing what was there."""
 
-    def get(self, name: str, *, limit: int = 0, tail: bool = False) -> bytes | None:
-        """The body (with `limit`, at most so many of its first bytes, or last with `tail`), None if there is none."""
+    def get(self, name: str, *, offset: int = 0, limit: int = 0, tail: bool = False) -> bytes | None:
+        """The body from a byte on (with `limit`, at most so many bytes; with `tail`, so many of its last), None if
+        there is none; empty when it ends before `offset`."""
+
+    def stat(self, name: str) -> BlobInfo | None:
+        """What is known of a body, None if there is none."""
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, delimiter: str = "") -> BlobPage:
+        """Names below a prefix, in order, beyond `after`. With a delimiter, what has it beyond the prefix is told as
+        one of `prefixes` (which end with it) instead."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Store a body under another name too."""
+
+    def delete(self, names: Collection[str]) -> None:
+        """Remove bodies; no error for a name that has none."""
 
     def uri(self, name: str) -> str:
         """The s3:// URI of a name, for Spark."""
+
+    def get_link(self, name: str, *, seconds: int) -> str:
+        """A URL by which anyone can read the body for a while."""
+
+    def put_link(self, name: str, *, seconds: int) -> str:
+        """A URL by which anyone can write the body, with a PUT, for a while."""
 
 
 class Workflows(Protocol):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 from chalicelib.aws.clients import client
+from chalicelib.ports import BlobInfo, BlobPage
+
+DELETED_AT_ONCE = 1000
 
 
 class S3Blobs:
@@ -15,16 +21,79 @@ class S3Blobs:
         """See Blobs.put."""
         client("s3").put_object(Bucket=self._bucket, Key=name, Body=body, ContentType=content_type)
 
-    def get(self, name: str, *, limit: int = 0, tail: bool = False) -> bytes | None:
+    def get(self, name: str, *, offset: int = 0, limit: int = 0, tail: bool = False) -> bytes | None:
         """See Blobs.get."""
         s3 = client("s3")
-        window = {"Range": f"bytes=-{limit}" if tail else f"bytes=0-{limit - 1}"} if limit else {}
         try:
-            body: bytes = s3.get_object(Bucket=self._bucket, Key=name, **window)["Body"].read()
-            return body
+            answer = s3.get_object(Bucket=self._bucket, Key=name, **_window(offset, limit, tail))
         except s3.exceptions.NoSuchKey:
             return None
+        except s3.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] == "InvalidRange":
+                return b""
+            raise
+        body: bytes = answer["Body"].read()
+        return body
+
+    def stat(self, name: str) -> BlobInfo | None:
+        """See Blobs.stat."""
+        s3 = client("s3")
+        try:
+            told = s3.head_object(Bucket=self._bucket, Key=name)
+        except s3.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
+                return None
+            raise
+        return _info(name, told["ContentLength"], told["LastModified"])
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, delimiter: str = "") -> BlobPage:
+        """See Blobs.list."""
+        told = client("s3").list_objects_v2(
+            Bucket=self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit, Delimiter=delimiter
+        )
+        blobs = tuple(_info(one["Key"], one["Size"], one["LastModified"]) for one in told.get("Contents", ()))
+        prefixes = tuple(one["Prefix"] for one in told.get("CommonPrefixes", ()))
+        # What comes after a prefix is what comes after all that begins with it.
+        last = max([blob.name for blob in blobs] + [f"{common}\U0010ffff" for common in prefixes], default="")
+        return BlobPage(blobs, prefixes, last if told.get("IsTruncated") else "")
+
+    def copy(self, source: str, target: str) -> None:
+        """See Blobs.copy."""
+        client("s3").copy({"Bucket": self._bucket, "Key": source}, self._bucket, target)
+
+    def delete(self, names: Collection[str]) -> None:
+        """See Blobs.delete."""
+        keys = [{"Key": name} for name in names]
+        for start in range(0, len(keys), DELETED_AT_ONCE):
+            batch = {"Objects": keys[start : start + DELETED_AT_ONCE], "Quiet": True}
+            told = client("s3").delete_objects(Bucket=self._bucket, Delete=batch)
+            if told.get("Errors"):
+                raise RuntimeError(f"S3 did not delete {told['Errors'][0]['Key']}: {told['Errors'][0]['Code']}")
 
     def uri(self, name: str) -> str:
         """See Blobs.uri."""
         return f"s3://{self._bucket}/{name}"
+
+    def get_link(self, name: str, *, seconds: int) -> str:
+        """See Blobs.get_link."""
+        return self._link("get_object", name, seconds)
+
+    def put_link(self, name: str, *, seconds: int) -> str:
+        """See Blobs.put_link."""
+        return self._link("put_object", name, seconds)
+
+    def _link(self, operation: str, name: str, seconds: int) -> str:
+        params = {"Bucket": self._bucket, "Key": name}
+        return str(client("s3").generate_presigned_url(operation, Params=params, ExpiresIn=seconds))
+
+
+def _window(offset: int, limit: int, tail: bool) -> dict[str, str]:
+    if tail and limit:
+        return {"Range": f"bytes=-{limit}"}
+    if offset or limit:
+        return {"Range": f"bytes={offset}-{offset + limit - 1 if limit else ''}"}
+    return {}
+
+
+def _info(name: str, size: int, changed: Any) -> BlobInfo:
+    return BlobInfo(name, size, int(changed.timestamp() * 1000))

@@ -7,12 +7,10 @@ anywhere and called again, by the same execution or by one of a later generation
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 from chalicelib.core import transitions
@@ -23,10 +21,8 @@ from chalicelib.core.model import ProgramKind, Report, Run, Trigger, Waiter
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, exit_code, next_attempt, outcome
 from chalicelib.core.spark import application_id_in
 from chalicelib.core.states import HOLDING, Intent, RunState
-from chalicelib.core.uris import IMAGE_ROOTS, image_uri
-from chalicelib.driver.bundle import bundle, launch_file
-from chalicelib.ports import Blobs, Clash, EngineJob, EngineRefused, Launch, Ports, Put, key
-from chalicelib.services.access import run_secret
+from chalicelib.ports import Clash, EngineJob, EngineRefused, Ports, Put, key
+from chalicelib.services.launching import launch_of
 from chalicelib.services.runs import edit_run, ending
 from chalicelib.services.submission import ATTEMPTS
 
@@ -111,36 +107,8 @@ def _driver_of(ports: Ports, run: Run, asked_before: bool) -> EngineJob | None:
         return None
     job = ports.engine.find(run) if asked_before else None
     if job is None and run.intent is Intent.NONE:
-        job = EngineJob(ports.engine.start(_launch_of(ports, run)), external_name(run.workspace, run.id), "PENDING")
+        job = EngineJob(ports.engine.start(launch_of(ports, run)), external_name(run.workspace, run.id), "PENDING")
     return job
-
-
-def _launch_of(ports: Ports, run: Run) -> Launch:
-    """What the engine executes: Python programs through the bootstrap, others as they are."""
-    program, main = run.spec.program, run.spec.program.resource
-    if program.kind is not ProgramKind.PYTHON:
-        return Launch(run, image_uri(main or run.spec.files.jars[0]), program.arguments)
-    config = {
-        "run": external_name(run.workspace, run.id),
-        "api": ports.settings.api_url,
-        "secret": run_secret(ports, run.workspace, run.id),
-        "program": {"uri": main, "arguments": list(program.arguments)},
-        "environment": dict(run.spec.environment),
-        "image_roots": list(IMAGE_ROOTS),
-    }
-    entry = f"{run.workspace}/runs/{run.id}/launch.py"
-    ports.blobs.put(entry, launch_file(config).encode(), "text/x-python")
-    staged = (main,) if main.startswith(("s3://", "s3a://")) else ()
-    return Launch(run, ports.blobs.uri(entry), (), (_ship_bundle(ports.blobs),), staged)
-
-
-@lru_cache(maxsize=4)
-def _ship_bundle(blobs: Blobs) -> str:
-    """The URI of the bootstrap's bundle, stored under its content's digest; once a process is enough."""
-    packed = bundle()
-    name = f"driver/{hashlib.sha256(packed).hexdigest()[:16]}/sparkplane_driver.zip"
-    blobs.put(name, packed, "application/zip")
-    return blobs.uri(name)
 
 
 def _note(ports: Ports, run: Run, *, refused: str) -> None:

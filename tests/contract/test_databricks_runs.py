@@ -12,7 +12,7 @@ import pytest
 from chalicelib.core.ids import external_name
 from chalicelib.core.model import Policy, Program, ProgramKind, Run, RunSpec
 from chalicelib.core.states import Intent, RunState
-from chalicelib.dialects.databricks_jobs.mapping import run_body
+from chalicelib.dialects.databricks_jobs.answers import run_body
 from tests.contract.databricks import JOBS, create, get_run, jar, listed, python, run_now, submit
 from tests.contract.wire import Client, Service
 

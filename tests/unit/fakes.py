@@ -18,6 +18,8 @@ from chalicelib.core.capacity import NOTHING, Ledger
 from chalicelib.core.ids import external_name
 from chalicelib.core.model import Event, Hold, Job, QueueRow, Run
 from chalicelib.ports import (
+    BlobInfo,
+    BlobPage,
     Change,
     Clash,
     Delete,
@@ -233,11 +235,44 @@ class FakeBlobs(Fake):
         self.bodies[name] = body
 
     @outside
-    def get(self, name: str, *, limit: int = 0, tail: bool = False) -> bytes | None:
+    def get(self, name: str, *, offset: int = 0, limit: int = 0, tail: bool = False) -> bytes | None:
         body = self.bodies.get(name)
-        if body is None or not limit:
-            return body
-        return body[-limit:] if tail else body[:limit]
+        if body is None:
+            return None
+        if tail and limit:
+            return body[-limit:]
+        return body[offset : offset + limit] if limit else body[offset:]
+
+    @outside
+    def stat(self, name: str) -> BlobInfo | None:
+        return BlobInfo(name, len(self.bodies[name]), START_MS) if name in self.bodies else None
+
+    @outside
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, delimiter: str = "") -> BlobPage:
+        found: dict[str, bool] = {}
+        for name in sorted(self.bodies):
+            if name.startswith(prefix) and name > after:
+                head, cut, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name, "", "")
+                found[f"{prefix}{head}{cut}" if cut else name] = bool(cut)
+        page, more = list(found)[:limit], len(found) > limit
+        blobs = tuple(BlobInfo(name, len(self.bodies[name]), START_MS) for name in page if not found[name])
+        last = f"{page[-1]}\U0010ffff" if more and found[page[-1]] else page[-1] if more else ""
+        return BlobPage(blobs, tuple(name for name in page if found[name]), last)
+
+    @outside
+    def copy(self, source: str, target: str) -> None:
+        self.bodies[target] = self.bodies[source]
+
+    @outside
+    def delete(self, names: Collection[str]) -> None:
+        for name in names:
+            self.bodies.pop(name, None)
+
+    def get_link(self, name: str, *, seconds: int) -> str:
+        return f"https://blobs.example/{name}?get={seconds}"
+
+    def put_link(self, name: str, *, seconds: int) -> str:
+        return f"https://blobs.example/{name}?put={seconds}"
 
     def uri(self, name: str) -> str:
         return f"s3://bucket/{name}"

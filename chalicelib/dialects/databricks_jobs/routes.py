@@ -16,11 +16,11 @@ from chalicelib.services import jobs, runs, submission, workflow
 from chalicelib.services.access import Call
 
 if TYPE_CHECKING:
-    from chalicelib.dialects.databricks_jobs import mapping, schemas
+    from chalicelib.dialects.databricks_jobs import answers, mapping, reading, schemas, tasks
 else:
-    mapping, schemas = (
-        later("chalicelib.dialects.databricks_jobs.mapping"),
-        later("chalicelib.dialects.databricks_jobs.schemas"),
+    answers, mapping, reading, schemas, tasks = (
+        later(f"chalicelib.dialects.databricks_jobs.{name}")
+        for name in ("answers", "mapping", "reading", "schemas", "tasks")
     )
 
 __all__ = ["OPERATIONS", "VOICE"]
@@ -33,7 +33,7 @@ MAX_PAGE_BYTES = 4_000_000
 """A page ends early, with `has_more`, before it outgrows what Lambda can answer; an offset goes on from there."""
 
 
-def _locate(ports: Ports, workspace: str) -> mapping.Locate:
+def _locate(ports: Ports, workspace: str) -> reading.Locate:
     """`dbfs:/a/b` is the workspace's own copy in the blob store; every other URI is itself."""
 
     def locate(uri: str) -> str:
@@ -80,15 +80,15 @@ def _want_submission(ports: Ports, workspace: str, request: Request) -> Collecti
 
 def _definition(ports: Ports, call: Call, raw: dict[str, Any]) -> jobs.Definition:
     """A job's settings on the wire as core's definition. Raises Invalid in Databricks' words."""
-    mapping.refuse_multi_task(raw)
-    settings = mapping.parse(schemas.JobSettings, raw)
+    reading.refuse_multi_task(raw)
+    settings = reading.parse(schemas.JobSettings, raw)
     spec = mapping.job_spec(settings, raw, _locate(ports, call.workspace))
     return jobs.Definition(
         spec=spec,
         max_concurrent_runs=settings.max_concurrent_runs,
         settings=mapping.known_settings(settings, raw),
         schedule=mapping.cron_schedule(settings),
-        fields=mapping.field_names(spec),
+        fields=tasks.field_names(spec),
     )
 
 
@@ -99,7 +99,7 @@ def create(ports: Ports, call: Call, request: Request) -> Answer:
 
 def reset(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/reset."""
-    body = mapping.parse(schemas.Reset, request.fields)
+    body = reading.parse(schemas.Reset, request.fields)
     wanted = _definition(ports, call, body.new_settings)
     jobs.redefine_job(ports, call, body.job_id, lambda job: wanted)
     return Answer({})
@@ -107,7 +107,7 @@ def reset(ports: Ports, call: Call, request: Request) -> Answer:
 
 def update(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/update."""
-    body = mapping.parse(schemas.Update, request.fields)
+    body = reading.parse(schemas.Update, request.fields)
 
     def define(job: Job) -> jobs.Definition:
         return _definition(ports, call, mapping.updated_settings(job, body.new_settings, body.fields_to_remove))
@@ -118,30 +118,30 @@ def update(ports: Ports, call: Call, request: Request) -> Answer:
 
 def list_jobs(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/list: all of them; 2.0 has no paging."""
-    return Answer({"jobs": [mapping.job_body(job) for job in jobs.list_jobs(ports, call)]})
+    return Answer({"jobs": [answers.job_body(job) for job in jobs.list_jobs(ports, call)]})
 
 
 def get(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/get."""
-    return Answer(mapping.job_body(jobs.get_job(ports, call, mapping.parse(schemas.JobId, request.fields).job_id)))
+    return Answer(answers.job_body(jobs.get_job(ports, call, reading.parse(schemas.JobId, request.fields).job_id)))
 
 
 def delete(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/delete."""
-    jobs.delete_job(ports, call, mapping.parse(schemas.JobId, request.fields).job_id)
+    jobs.delete_job(ports, call, reading.parse(schemas.JobId, request.fields).job_id)
     return Answer({})
 
 
 def run_now(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/run-now."""
-    now = mapping.parse(schemas.RunNow, request.fields)
+    now = reading.parse(schemas.RunNow, request.fields)
     locate = _locate(ports, call.workspace)
     made = submission.run_job(
         ports,
         call,
         now.job_id,
-        submission.Request(idempotency=now.idempotency_token, fields=mapping.RUN_NOW_FIELDS),
-        lambda job: mapping.overridden(job, now, locate),
+        submission.Request(idempotency=now.idempotency_token, fields=tasks.RUN_NOW_FIELDS),
+        lambda job: tasks.overridden(job, now, locate),
     )
     number = made.number_in_job or runs.get_run(ports, call, made.run).number_in_job
     return Answer({"run_id": made.run, "number_in_job": number})
@@ -150,10 +150,10 @@ def run_now(ports: Ports, call: Call, request: Request) -> Answer:
 def submit(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/runs/submit."""
     raw = request.fields
-    mapping.refuse_multi_task(raw)
-    body = mapping.parse(schemas.RunsSubmit, raw)
+    reading.refuse_multi_task(raw)
+    body = reading.parse(schemas.RunsSubmit, raw)
     spec = mapping.submit_spec(body, raw, _locate(ports, call.workspace))
-    asked = submission.Request(idempotency=body.idempotency_token, fields=mapping.field_names(spec))
+    asked = submission.Request(idempotency=body.idempotency_token, fields=tasks.field_names(spec))
     made = submission.submit(ports, call, spec, asked)
     return Answer({"run_id": made.run})
 
@@ -168,7 +168,7 @@ def _shown_listing(call: Call, query: schemas.RunsList) -> Listing:
 
 def list_runs(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/list."""
-    query = mapping.parse(schemas.RunsList, request.fields)
+    query = reading.parse(schemas.RunsList, request.fields)
     if query.active_only and query.completed_only:
         raise Invalid("Only one of active_only and completed_only may be true.", field="active_only")
     if query.limit >= MAX_PAGE:
@@ -184,37 +184,37 @@ def list_runs(ports: Ports, call: Call, request: Request) -> Answer:
     page = runs.list_runs(
         ports, [_shown_listing(call, query)], limit=query.limit or MAX_PAGE - 1, offset=query.offset, keep=keep
     )
-    return Answer(mapping.runs_body(page.runs, ports.settings.api_url, more=page.more, most=MAX_PAGE_BYTES))
+    return Answer(answers.runs_body(page.runs, ports.settings.api_url, more=page.more, most=MAX_PAGE_BYTES))
 
 
 def get_run(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/get."""
-    run = runs.get_run(ports, call, mapping.parse(schemas.RunId, request.fields).run_id)
-    return Answer(mapping.run_body(run, ports.settings.api_url))
+    run = runs.get_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id)
+    return Answer(answers.run_body(run, ports.settings.api_url))
 
 
 def get_output(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/get-output."""
-    run = runs.get_run(ports, call, mapping.parse(schemas.RunId, request.fields).run_id)
+    run = runs.get_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id)
     logs = workflow.driver_log(ports, run, "stdout", limit=MAX_LOGS + 1)
-    return Answer(mapping.output_body(run, ports.settings.api_url, logs, MAX_LOGS))
+    return Answer(answers.output_body(run, ports.settings.api_url, logs, MAX_LOGS))
 
 
 def cancel(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/runs/cancel."""
-    runs.cancel_run(ports, call, mapping.parse(schemas.RunId, request.fields).run_id)
+    runs.cancel_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id)
     return Answer({})
 
 
 def cancel_all(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/runs/cancel-all."""
-    jobs.cancel_runs_of(ports, call, mapping.parse(schemas.JobId, request.fields).job_id)
+    jobs.cancel_runs_of(ports, call, reading.parse(schemas.JobId, request.fields).job_id)
     return Answer({})
 
 
 def delete_run(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/runs/delete."""
-    runs.delete_run(ports, call, mapping.parse(schemas.RunId, request.fields).run_id)
+    runs.delete_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id)
     return Answer({})
 
 

@@ -1,0 +1,172 @@
+"""Core's jobs and runs in Databricks' words. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chalicelib.core.model import NO_JOB, Job, ProgramKind, Run, RunSpec, Trigger
+from chalicelib.core.states import INTENT_END, Intent, RunState
+from chalicelib.dialects.databricks_jobs.reading import DIALECT
+
+
+def job_body(job: Job) -> dict[str, Any]:
+    """A Job on the wire."""
+    return {
+        "job_id": job.id,
+        "creator_user_name": job.created_by,
+        "run_as_user_name": job.created_by,
+        "settings": dict(job.settings) or _foreign_settings(job),
+        "created_time": job.created_at,
+    }
+
+
+def _foreign_settings(job: Job) -> dict[str, Any]:
+    return {"name": job.spec.name, **_task_of(job.spec), "max_concurrent_runs": job.max_concurrent_runs}
+
+
+S = RunState
+LIFE_CYCLE: Mapping[RunState, str] = {
+    S.QUEUED: "PENDING",
+    S.GRANTED: "PENDING",
+    S.LAUNCHING: "PENDING",
+    S.RUNNING: "RUNNING",
+    S.TERMINATING: "TERMINATING",
+    S.SUCCEEDED: "TERMINATED",
+    S.FAILED: "TERMINATED",
+    S.CANCELED: "TERMINATED",
+    S.TIMED_OUT: "TERMINATED",
+    S.SKIPPED: "SKIPPED",
+    S.INTERNAL_ERROR: "INTERNAL_ERROR",
+}
+"""Seed 004, "RunLifeCycleState". QUEUED is only for runs with queueing enabled, which 2.0 has no field for."""
+
+RESULT: Mapping[RunState, str | None] = {
+    **dict.fromkeys((S.QUEUED, S.GRANTED, S.LAUNCHING, S.RUNNING, S.TERMINATING, S.SKIPPED), None),
+    S.SUCCEEDED: "SUCCESS",
+    S.FAILED: "FAILED",
+    S.CANCELED: "CANCELED",
+    S.TIMED_OUT: "TIMEDOUT",
+    S.INTERNAL_ERROR: "FAILED",
+}
+"""Seed 004, "RunResultState". A run that is being ended has the result that its end will have (`_result`)."""
+
+_WAITING = {
+    S.QUEUED: "Waiting for capacity",
+    S.GRANTED: "Waiting for cluster",
+    S.LAUNCHING: "Waiting for cluster",
+    S.RUNNING: "In run",
+    S.TERMINATING: "Terminating the driver",
+}
+
+
+def _result(run: Run) -> str | None:
+    """The result state: while a run is being ended, and after an internal error, only if the task had started."""
+    if run.state in {S.TERMINATING, S.INTERNAL_ERROR} and not run.started_at:
+        return None
+    return RESULT[INTENT_END.get(run.intent, run.state) if run.state is S.TERMINATING else run.state]
+
+
+def state_body(run: Run) -> dict[str, Any]:
+    """A RunState on the wire."""
+    result = _result(run)
+    return {
+        "life_cycle_state": LIFE_CYCLE[run.state],
+        **({"result_state": result} if result else {}),
+        "state_message": run.message or _WAITING.get(run.state, ""),
+        "user_cancelled_or_timedout": run.intent is not Intent.NONE or run.state in {S.CANCELED, S.TIMED_OUT},
+    }
+
+
+TRIGGERS = {Trigger.ON_DEMAND: "ONE_TIME", Trigger.SCHEDULE: "PERIODIC", Trigger.RETRY: "RETRY"}
+
+
+def run_body(run: Run, api_url: str) -> dict[str, Any]:
+    """A Run on the wire."""
+    one_time = run.job == NO_JOB
+    job = run.first_attempt if one_time else run.job
+    started = run.started_at or run.ended_at
+    instance = {"cluster_id": run.engine_id, "spark_context_id": run.application_id}
+    original = run.spec.original if run.spec.dialect == DIALECT else {}
+    parameters = original.get("overriding_parameters")
+    schedule = original.get("schedule") if run.trigger is Trigger.SCHEDULE else None
+    return {
+        "job_id": job,
+        "run_id": run.id,
+        "number_in_job": run.number_in_job,
+        "original_attempt_run_id": run.first_attempt or run.id,
+        "state": state_body(run),
+        **({"schedule": {"pause_status": "UNPAUSED", **schedule}} if schedule else {}),
+        "task": _task_of(run.spec),
+        "cluster_spec": _cluster_of(run.spec),
+        **({"cluster_instance": {k: v for k, v in instance.items() if v}} if run.engine_id else {}),
+        **({"overriding_parameters": parameters} if parameters else {}),
+        "start_time": run.created_at,
+        "setup_duration": max(0, started - run.created_at) if started else 0,
+        "execution_duration": run.ended_at - run.started_at if run.ended_at and run.started_at else 0,
+        "cleanup_duration": 0,
+        "end_time": run.ended_at,
+        "trigger": TRIGGERS[run.trigger],
+        "creator_user_name": run.created_by,
+        "run_name": run.spec.name,
+        "run_page_url": f"{api_url}/#job/{job}/run/{run.number_in_job}",
+        "run_type": "SUBMIT_RUN" if one_time else "JOB_RUN",
+        "attempt_number": run.attempt,
+        "format": "SINGLE_TASK",
+    }
+
+
+def runs_body(runs: Sequence[Run], api_url: str, *, more: bool, most: int) -> dict[str, Any]:
+    """A page of runs: as many of them as fit an answer of so many bytes, as Lambda counts them (JSON within JSON), and
+    whether there are others."""
+    bodies: list[dict[str, Any]] = []
+    size = 0
+    for run in runs:
+        body = run_body(run, api_url)
+        size += len(json.dumps(json.dumps(body, ensure_ascii=False)))
+        if bodies and size > most:
+            return {"runs": bodies, "has_more": True}
+        bodies.append(body)
+    return {"runs": bodies, "has_more": more}
+
+
+def _task_of(spec: RunSpec) -> dict[str, Any]:
+    """The run's task as it was given here, or one that says the same of a run from elsewhere."""
+    if spec.dialect == DIALECT and "task" in spec.original:
+        return dict(spec.original["task"])
+    program = spec.program
+    if program.kind is ProgramKind.PYTHON:
+        return {"spark_python_task": {"python_file": program.resource, "parameters": list(program.arguments)}}
+    if program.kind is ProgramKind.JAR:
+        jar = {"main_class_name": program.main_class, "parameters": list(program.arguments)}
+        return {"spark_jar_task": {**jar, **({"jar_uri": program.resource} if program.resource else {})}}
+    return {"spark_submit_task": {"parameters": [program.resource, *program.arguments]}}
+
+
+def _cluster_of(spec: RunSpec) -> dict[str, Any]:
+    if spec.dialect == DIALECT and spec.original.get("cluster_spec"):
+        return dict(spec.original["cluster_spec"])
+    cluster = {"spark_version": spec.spark_version, "num_workers": spec.size.executors, "spark_conf": dict(spec.conf)}
+    return {"new_cluster": cluster}
+
+
+def output_body(run: Run, api_url: str, logs: str, most: int) -> dict[str, Any]:
+    """What get-output answers for a task that is no notebook: the run, why it failed, and its standard output."""
+    trace = (run.report.get("error") or {}).get("traceback") if isinstance(run.report.get("error"), Mapping) else None
+    return {
+        "metadata": run_body(run, api_url),
+        **({"error": run.message} if run.ended and run.state is not S.SUCCEEDED and run.message else {}),
+        **({"error_trace": trace} if trace else {}),
+        "logs": (cut := _first(logs, most)),
+        "logs_truncated": len(cut) < len(logs),
+    }
+
+
+def _first(text: str, most: int) -> str:
+    """The start of a text that is at most so many bytes, and not much more in the function's result, where it is JSON
+    within JSON: the size that Lambda limits."""
+    cut = text.encode()[:most].decode(errors="ignore")
+    while (size := len(json.dumps(json.dumps(cut, ensure_ascii=False)))) > most + most // 10:
+        cut = cut[: len(cut) * most // size]
+    return cut

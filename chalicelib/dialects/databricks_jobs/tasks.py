@@ -1,0 +1,121 @@
+"""Each kind of task as the program of a run, and the parameters that a run may override. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from chalicelib.core.errors import Invalid
+from chalicelib.core.model import Files, Job, Program, ProgramKind, RunSpec
+from chalicelib.core.spark import parse_submit
+from chalicelib.dialects.databricks_jobs.reading import Locate, parameters
+from chalicelib.dialects.databricks_jobs.schemas import TASKS, TASKS_WITHOUT_ENGINE, RunNow, TaskSettings
+
+
+def the_task(settings: TaskSettings) -> str:
+    named = [task for task in TASKS if getattr(settings, task) is not None]
+    if len(named) != 1:
+        told = f"found {' and '.join(named)}" if named else "found none"
+        raise Invalid(f"Exactly one of {', '.join(TASKS)} must be specified; {told}.", field="task")
+    if named[0] in TASKS_WITHOUT_ENGINE:
+        raise Invalid(f"{named[0]} is not supported by this service yet.", field=named[0])
+    return named[0]
+
+
+_PARTS = ("program", "conf", "jars", "py_files", "files", "archives")
+_CLUSTERED = {"conf": "new_cluster.spark_conf", "jars": "libraries", "py_files": "libraries"}
+_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "spark_python_task": {**_CLUSTERED, "program": "spark_python_task.python_file"},
+    "spark_jar_task": {**_CLUSTERED, "program": "spark_jar_task.jar_uri"},
+    "spark_submit_task": dict.fromkeys(_PARTS, "spark_submit_task.parameters"),
+}
+RUN_NOW_FIELDS: Mapping[str, str] = dict.fromkeys(_PARTS, "spark_submit_params")
+"""Of run-now's parameters only spark-submit's name files and settings; a job's own were checked when it was made."""
+
+
+def field_names(spec: RunSpec) -> Mapping[str, str]:
+    """What the parts of a spec that was made here are called on the wire."""
+    return _FIELDS[next(iter(spec.original["task"]))]
+
+
+def _python(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
+    task = settings.spark_python_task
+    assert task is not None
+    arguments = parameters(task.parameters, "spark_python_task.parameters")
+    return replace(spec, program=Program(ProgramKind.PYTHON, locate(task.python_file), arguments=arguments))
+
+
+def _jar(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
+    task = settings.spark_jar_task
+    assert task is not None
+    if not task.main_class_name:
+        raise Invalid("Missing required field: spark_jar_task.main_class_name", field="spark_jar_task.main_class_name")
+    if not spec.files.jars and not task.jar_uri:
+        raise Invalid("spark_jar_task needs a jar among its libraries.", field="libraries")
+    resource = locate(task.jar_uri) if task.jar_uri else ""
+    arguments = parameters(task.parameters, "spark_jar_task.parameters", ascii_only=False)
+    return replace(spec, program=Program(ProgramKind.JAR, resource, task.main_class_name, arguments))
+
+
+_CONFIGURED = {"--master", "--deploy-mode", "--executor-cores"}
+
+
+def _submit(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
+    """Seed 004, "SparkSubmitTask": no libraries, no spark_conf, and three options that the service sets."""
+    task, cluster = settings.spark_submit_task, settings.new_cluster
+    assert task is not None and cluster is not None
+    if settings.libraries or cluster.spark_conf:
+        raise Invalid("spark_submit_task does not support libraries and spark_conf.", field="libraries")
+    return submit_parameters(spec, task.parameters, locate)
+
+
+def submit_parameters(spec: RunSpec, words: tuple[str, ...], locate: Locate) -> RunSpec:
+    """The spec with what spark-submit parameters say; `dbfs:/` works in every list of files."""
+    field = "spark_submit_task.parameters"
+    for word in words:
+        if word.partition("=")[0] in _CONFIGURED:
+            raise Invalid(f"{field}: {word.partition('=')[0]} is configured by the service.", field=field)
+    spec = parse_submit(spec, parameters(words, field), field=field)
+    files = replace(
+        spec.files,
+        jars=tuple(map(locate, spec.files.jars)),
+        py_files=tuple(map(locate, spec.files.py_files)),
+        files=tuple(map(locate, spec.files.files)),
+        archives=tuple(map(locate, spec.files.archives)),
+    )
+    return replace(spec, files=files, program=replace(spec.program, resource=locate(spec.program.resource)))
+
+
+TASK_SPECS: Mapping[str, Callable[[RunSpec, TaskSettings, Locate], RunSpec]] = {
+    "spark_python_task": _python,
+    "spark_jar_task": _jar,
+    "spark_submit_task": _submit,
+}
+
+_OVERRIDES = {
+    "python_params": "spark_python_task",
+    "jar_params": "spark_jar_task",
+    "spark_submit_params": "spark_submit_task",
+    "notebook_params": "notebook_task",
+}
+
+
+def overridden(job: Job, now: RunNow, locate: Locate) -> RunSpec:
+    """A job's spec with a run's own parameters (seed 004, "RunParameters"): each kind of task takes its own kind."""
+    told = {name: getattr(now, name) for name in _OVERRIDES if getattr(now, name) is not None}
+    if "notebook_params" in told and "jar_params" in told:
+        raise Invalid("notebook_params cannot be specified in conjunction with jar_params.", field="notebook_params")
+    told = {name: value for name, value in told.items() if value}
+    spec = job.spec
+    if not told:
+        return spec
+    task = next(iter(spec.original.get("task", {})), "")
+    for name, value in told.items():
+        if _OVERRIDES[name] != task:
+            raise Invalid(f"{name} cannot be given to a job with a {task}.", field=name)
+        if name == "spark_submit_params":
+            spec = submit_parameters(replace(spec, files=Files()), value, locate)
+        else:
+            arguments = parameters(value, name, ascii_only=name != "jar_params")
+            spec = replace(spec, program=replace(spec.program, arguments=arguments))
+    return replace(spec, original={**spec.original, "overriding_parameters": {n: list(v) for n, v in told.items()}})

@@ -1,0 +1,41 @@
+"""What the engine is given to start a run: its program, as it is or through the bootstrap, and what travels with it."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+from chalicelib.core.ids import external_name
+from chalicelib.core.model import ProgramKind, Run
+from chalicelib.core.uris import IMAGE_ROOTS, image_uri
+from chalicelib.driver.bundle import bundle, launch_file
+from chalicelib.ports import Blobs, Launch, Ports
+from chalicelib.services.access import run_secret
+
+
+def launch_of(ports: Ports, run: Run) -> Launch:
+    """What the engine executes: Python programs through the bootstrap, others as they are."""
+    program, main = run.spec.program, run.spec.program.resource
+    if program.kind is not ProgramKind.PYTHON:
+        return Launch(run, image_uri(main or run.spec.files.jars[0]), program.arguments)
+    config = {
+        "run": external_name(run.workspace, run.id),
+        "api": ports.settings.api_url,
+        "secret": run_secret(ports, run.workspace, run.id),
+        "program": {"uri": main, "arguments": list(program.arguments)},
+        "environment": dict(run.spec.environment),
+        "image_roots": list(IMAGE_ROOTS),
+    }
+    entry = f"{run.workspace}/runs/{run.id}/launch.py"
+    ports.blobs.put(entry, launch_file(config).encode(), "text/x-python")
+    staged = (main,) if main.startswith(("s3://", "s3a://")) else ()
+    return Launch(run, ports.blobs.uri(entry), (), (_ship_bundle(ports.blobs),), staged)
+
+
+@lru_cache(maxsize=4)
+def _ship_bundle(blobs: Blobs) -> str:
+    """The URI of the bootstrap's bundle, stored under its content's digest; once a process is enough."""
+    packed = bundle()
+    name = f"driver/{hashlib.sha256(packed).hexdigest()[:16]}/sparkplane_driver.zip"
+    blobs.put(name, packed, "application/zip")
+    return blobs.uri(name)

@@ -1,0 +1,79 @@
+"""The Blobs port on moto's S3: what services rely on beyond put and get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+import requests
+from moto.server import ThreadedMotoServer
+
+from chalicelib.aws import clients
+from chalicelib.aws.blobs import S3Blobs
+
+
+@pytest.fixture
+def blobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Blobs]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    clients.client.cache_clear()
+    boto3.client("s3").create_bucket(Bucket="things")
+    yield S3Blobs("things")
+    server.stop()
+    clients.client.cache_clear()
+
+
+def test_a_window_of_a_body(blobs: S3Blobs) -> None:
+    blobs.put("a", b"0123456789")
+    assert blobs.get("a") == b"0123456789"
+    assert blobs.get("a", offset=2, limit=3) == b"234"
+    assert blobs.get("a", offset=8) == b"89"
+    assert blobs.get("a", limit=3, tail=True) == b"789"
+    assert blobs.get("a", offset=10) == b""
+    assert blobs.get("nothing", offset=10) is None
+
+
+def test_what_is_known_of_a_body(blobs: S3Blobs) -> None:
+    blobs.put("a", b"xyz")
+    found = blobs.stat("a")
+    assert found is not None and (found.name, found.size) == ("a", 3) and found.changed_at > 1_600_000_000_000
+    assert blobs.stat("b") is None
+
+
+def test_a_listing_goes_on_where_it_stopped_and_folds_what_is_below(blobs: S3Blobs) -> None:
+    for name in ("p/a", "p/b/1", "p/b/2", "p/c", "q"):
+        blobs.put(name, b".")
+    whole = blobs.list("p/", delimiter="/")
+    assert [b.name for b in whole.blobs] == ["p/a", "p/c"] and whole.prefixes == ("p/b/",) and not whole.next
+    assert [b.name for b in blobs.list("p/").blobs] == ["p/a", "p/b/1", "p/b/2", "p/c"]
+    seen: list[str] = []
+    after = ""
+    while True:
+        page = blobs.list("p/", after=after, limit=1, delimiter="/")
+        seen += [b.name for b in page.blobs] + list(page.prefixes)
+        after = page.next
+        if not after:
+            break
+    assert sorted(seen) == ["p/a", "p/b/", "p/c"]
+
+
+def test_copying_and_deleting(blobs: S3Blobs) -> None:
+    blobs.put("a", b"1")
+    blobs.copy("a", "b")
+    blobs.delete(["a", "nothing"])
+    assert blobs.get("a") is None and blobs.get("b") == b"1"
+    blobs.delete([])
+
+
+def test_links_work_without_credentials(blobs: S3Blobs) -> None:
+    assert requests.put(blobs.put_link("up", seconds=60), data=b"body", timeout=10).ok
+    assert requests.get(blobs.get_link("up", seconds=60), timeout=10).content == b"body"
