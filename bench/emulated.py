@@ -29,6 +29,7 @@ class Used:
     write_units: float = 0.0
     invocations: int = 0
     seconds: float = 0.0
+    answer_bytes: int = 0
 
     def add(self, other: Used) -> None:
         """Count another one's use as well."""
@@ -103,13 +104,30 @@ class Api:
 
     def call(self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None) -> Any:
         """The answer's JSON. Raises RuntimeError for anything but success."""
+        answer = self.answer(method, path, query, body)
+        return json.loads(answer["body"]) if answer["body"] else None
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        compressed: bool = False,
+    ) -> Any:
+        """The function's result, as API Gateway takes it. Raises RuntimeError for anything but success."""
         match = self._routes.find(method, path)
         assert match is not None, path
         event = {
             "resource": match.resource,
             "path": path,
             "httpMethod": method,
-            "headers": {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+            "headers": {
+                "Authorization": f"Bearer {TOKEN}",
+                "Content-Type": "application/json",
+                **({"Accept-Encoding": "gzip"} if compressed else {}),
+            },
             "multiValueHeaders": {},
             "queryStringParameters": query,
             "multiValueQueryStringParameters": {name: [value] for name, value in (query or {}).items()} or None,
@@ -122,7 +140,7 @@ class Api:
         answer = self._app(event, None)
         if answer["statusCode"] >= 300:
             raise RuntimeError(f"{method} {path}: {answer['statusCode']} {answer['body'][:300]}")
-        return json.loads(answer["body"]) if answer["body"] else None
+        return answer
 
 
 def start(home: Path) -> tuple[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,14 +40,38 @@ def count(tally: Tally, home: Path, sizes: Sequence[int]) -> dict[str, Used]:
     counted("get/engine", "GET", f"{applications}/{application}")
     counted("cancel/engine", "DELETE", f"{applications}/{application}")
     for size in sizes:
-        _fill(storage, size)
+        _fill(storage, "run", run, size)
         counted(f"page/jobs/{size}", "GET", f"{JOBS}/runs/list", {"limit": PAGE})
         counted(f"page/engine/{size}", "GET", applications, {"limit": PAGE})
     return found
 
 
-def _fill(storage: Any, size: int) -> None:
-    """Bring the table to `size` runs: copies of one run under other ids, written past the API (hours)."""
+def grow(tally: Tally, home: Path, jobs: Sequence[int], runs: Sequence[int]) -> dict[str, Used]:
+    """What lists and single reads use while a workspace grows to so many saved jobs and past runs: `jobs/list`, a job,
+    a run and a page of runs, each as `<operation>/<jobs>/<runs>`; `jobs/list` with the bytes of its answer."""
+    _, storage = start(home)
+    api = Api()
+    job = api.call("POST", f"{JOBS}/create", None, {"name": "bench", **SUBMISSION})["job_id"]
+    run = api.call("POST", f"{JOBS}/run-now", None, {"job_id": job})["run_id"]
+    found: dict[str, Used] = {}
+    for saved, past in zip(jobs, runs, strict=True):
+        _fill(storage, "job", job, saved)
+        _fill(storage, "run", run, past)
+        for name, path, query in (
+            ("jobs/list", f"{JOBS}/list", None),
+            ("jobs/get", f"{JOBS}/get", {"job_id": str(job)}),
+            ("runs/get", f"{JOBS}/runs/get", {"run_id": str(run)}),
+            ("runs/list", f"{JOBS}/runs/list", {"limit": PAGE}),
+        ):
+            used = found[f"{name}/{saved}/{past}"] = Used()
+            with tally.counting(used):
+                answer = api.answer("GET", path, query, compressed=True)
+            used.answer_bytes = len(answer["body"])
+    return found
+
+
+def _fill(storage: Any, kind: str, pattern_id: int, size: int) -> None:
+    """Bring the table to `size` runs or jobs: copies of one under other ids, written past the API (hours)."""
     from moto.dynamodb.models import dynamodb_backends
 
     from sandbox.aws.dynamodb import documents, rows
@@ -56,12 +79,11 @@ def _fill(storage: Any, size: int) -> None:
 
     layout = layout_of(dynamodb_backends["123456789012"]["us-east-1"].get_table("sparkplane"))
     with storage.unit(write=False) as unit:
-        found = unit.connection.execute(f"select doc from {layout.sql} where sk=?", (b"run",)).fetchall()
-    pattern, there = found[0][0], len(found)
-    run = int(json.loads(pattern)["id"]["S"])
-    for begin in range(there, size, 5_000):
+        found = unit.connection.execute(f"select doc from {layout.sql} where sk=?", (kind.encode(),)).fetchall()
+    pattern = next(doc for (doc,) in found if str(pattern_id) in doc)
+    for begin in range(len(found), size, 5_000):
         with storage.unit(write=True) as unit:
             for number in range(begin, min(size, begin + 5_000)):
-                item = documents.load(pattern.replace(str(run), str(run - 1 - number)), "pk", "sk")
+                item = documents.load(pattern.replace(str(pattern_id), str(pattern_id - 1 - number)), "pk", "sk")
                 key = rows.key_bytes(item.hash_key, item.range_key)
                 rows.write(unit.connection, rows.Row(layout, item.hash_key, item.range_key, *key, None, 0, item))

@@ -1,6 +1,7 @@
-"""A child process in which AWS is emulated and counted: `python -m bench.probe calls|life <directory> [sizes…]`.
+"""A child process in which AWS is emulated and counted: `python -m bench.probe calls|grow|life <directory> [sizes…]`.
 
-Prints one JSON object on standard output. `calls.py` and `cost.py` start it.
+Prints one JSON object on standard output. `calls.py`, `cost.py` and the test of scale start it; `grow` takes pairs of
+jobs and runs.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def main() -> None:
     tally.install()
     if what == "calls":
         found: dict[str, Used] = operations.count(tally, Path(home), [int(size) for size in sizes])
+    elif what == "grow":
+        numbers = [int(size) for size in sizes]
+        found = operations.grow(tally, Path(home), numbers[::2], numbers[1::2])
     else:
         found = life.count(tally, Path(home))
     print(json.dumps({name: vars(used) for name, used in found.items()}))
