@@ -99,6 +99,7 @@ RUN_FIELDS = (
     "setup_duration",
     "execution_duration",
     "cleanup_duration",
+    "run_duration",
     "end_time",
     "trigger",
     "creator_user_name",

@@ -100,6 +100,7 @@ def test_runs_get_answers_the_submitted_example_with_every_field_of_the_document
         "setup_duration": 0,
         "execution_duration": 0,
         "cleanup_duration": 0,
+        "run_duration": 0,
         "end_time": 0,
         "trigger": "ONE_TIME",
         "creator_user_name": "alice",

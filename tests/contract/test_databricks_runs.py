@@ -89,6 +89,7 @@ def test_a_run_goes_from_pending_over_running_to_terminated_with_its_times(servi
     assert ended["state"]["result_state"] == "SUCCESS"
     durations = ended["setup_duration"] + ended["execution_duration"] + ended["cleanup_duration"]
     assert ended["end_time"] == ended["start_time"] + durations
+    assert ended["run_duration"] == durations
     assert ended["setup_duration"] == running["setup_duration"]
 
 

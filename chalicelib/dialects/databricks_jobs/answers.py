@@ -86,7 +86,6 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
     """A Run on the wire."""
     one_time = run.job == NO_JOB
     job = run.first_attempt if one_time else run.job
-    started = run.started_at or run.ended_at
     instance = {"cluster_id": run.engine_id, "spark_context_id": run.application_id}
     original = run.spec.original if run.spec.dialect == DIALECT else {}
     parameters = original.get("overriding_parameters")
@@ -103,9 +102,7 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
         **({"cluster_instance": {k: v for k, v in instance.items() if v}} if run.engine_id else {}),
         **({"overriding_parameters": parameters} if parameters else {}),
         "start_time": run.created_at,
-        "setup_duration": max(0, started - run.created_at) if started else 0,
-        "execution_duration": run.ended_at - run.started_at if run.ended_at and run.started_at else 0,
-        "cleanup_duration": 0,
+        **_durations(run),
         "end_time": run.ended_at,
         "trigger": TRIGGERS[run.trigger],
         "creator_user_name": run.created_by,
@@ -114,6 +111,19 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
         "run_type": "SUBMIT_RUN" if one_time else "JOB_RUN",
         "attempt_number": run.attempt,
         "format": "SINGLE_TASK",
+    }
+
+
+def _durations(run: Run) -> dict[str, int]:
+    """Milliseconds of a run's parts (seed 004, "Runs get"): until its driver ran, until its end was asked for or came,
+    and the rest; together `run_duration`. A part that has not ended yet is 0."""
+    started = run.started_at or run.ended_at
+    stopped = run.ending_at or run.ended_at
+    return {
+        "setup_duration": max(0, started - run.created_at) if started else 0,
+        "execution_duration": stopped - run.started_at if run.ended_at and run.started_at else 0,
+        "cleanup_duration": run.ended_at - stopped if run.ended_at and run.started_at else 0,
+        "run_duration": run.ended_at - run.created_at if run.ended_at else 0,
     }
 
 
