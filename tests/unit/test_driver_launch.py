@@ -285,6 +285,15 @@ def test_what_was_settled_when_the_driver_started_is_kept_and_said(launch: Launc
     assert "PYTHONHASHSEED cannot be changed" in done.stderr
 
 
+def test_the_interpreter_of_another_image_is_not_taken(launch: Launch) -> None:
+    source = "import os; print(os.environ.get('PYSPARK_PYTHON'), os.environ['PYSPARK_DRIVER_PYTHON'])"
+    there = sys.executable
+    environment = {"PYSPARK_PYTHON": "/databricks/python3/bin/python3", "PYSPARK_DRIVER_PYTHON": there}
+    done = launch(source, environment=environment)
+    assert done.stdout.split() == ["None", there]
+    assert "there is no /databricks/python3/bin/python3 in this image" in done.stderr
+
+
 def test_a_name_that_no_environment_can_hold_is_reported(launch: Launch, api: Api) -> None:
     assert launch("print('not reached')", api.url, environment={"A=B": "1"}).returncode == 1
     assert api.reports[0]["error"]["type"] == "ValueError"
