@@ -105,6 +105,17 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class References:
+    """Whether dynamic value references in a run's arguments are replaced at its launch (`core.references`), and what
+    the arguments must still obey then. `everywhere` replaces them in the program, its files and the conf too."""
+
+    wanted: bool = False
+    everywhere: bool = False
+    ascii_only: bool = False
+    most_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """What was asked for; never changes. `original` is the request in its dialect's words, for that dialect only."""
 
@@ -119,6 +130,7 @@ class RunSpec:
     spark_version: str = ""
     placement: Placement = Placement()
     policy: Policy = Policy()
+    references: References = References()
     dialect: str = ""
     original: Mapping[str, Any] = field(default_factory=dict)
 

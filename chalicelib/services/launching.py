@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import lru_cache
 
+from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
 from chalicelib.core.model import ProgramKind, Run
+from chalicelib.core.references import resolve
 from chalicelib.core.uris import IMAGE_ROOTS, image_uri
 from chalicelib.driver.bundle import bundle, launch_file
-from chalicelib.ports import Blobs, Launch, Ports
+from chalicelib.ports import Blobs, EngineRefused, Launch, Ports
 from chalicelib.services.access import run_secret
+from chalicelib.services.submission import check_spec
 
 
 def launch_of(ports: Ports, run: Run) -> Launch:
-    """What the engine executes: Python programs through the bootstrap, others as they are."""
+    """What the engine executes: Python programs through the bootstrap, others as they are. Raises EngineRefused for a
+    run that turns out to be none that could be started."""
+    run = _resolved(ports, run)
     program, main = run.spec.program, run.spec.program.resource
     if program.kind is not ProgramKind.PYTHON:
         return Launch(run, image_uri(main or run.spec.files.jars[0]), program.arguments)
@@ -30,6 +36,17 @@ def launch_of(ports: Ports, run: Run) -> Launch:
     ports.blobs.put(entry, launch_file(config).encode(), "text/x-python")
     staged = (main,) if main.startswith(("s3://", "s3a://")) else ()
     return Launch(run, ports.blobs.uri(entry), (), (_ship_bundle(ports.blobs),), staged)
+
+
+def _resolved(ports: Ports, run: Run) -> Run:
+    """The run with its dynamic value references replaced; what they say is checked as what was submitted was."""
+    try:
+        spec = resolve(run)
+        if spec is not run.spec:
+            check_spec(ports, spec)
+    except Invalid as invalid:
+        raise EngineRefused(invalid.message) from None
+    return replace(run, spec=spec)
 
 
 @lru_cache(maxsize=4)

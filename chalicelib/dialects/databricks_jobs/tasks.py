@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from chalicelib.core.errors import Invalid
-from chalicelib.core.model import Files, Job, Program, ProgramKind, RunSpec
+from chalicelib.core.model import Files, Job, Program, ProgramKind, References, RunSpec
 from chalicelib.core.spark import parse_submit
-from chalicelib.dialects.databricks_jobs.reading import Locate, parameters
+from chalicelib.dialects.databricks_jobs.reading import MAX_PARAMETERS, Locate, parameters
 from chalicelib.dialects.databricks_jobs.schemas import TASKS, TASKS_WITHOUT_ENGINE, RunNow, TaskSettings
 
 
@@ -42,7 +42,8 @@ def _python(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
     task = settings.spark_python_task
     assert task is not None
     arguments = parameters(task.parameters, "spark_python_task.parameters")
-    return replace(spec, program=Program(ProgramKind.PYTHON, locate(task.python_file), arguments=arguments))
+    program = Program(ProgramKind.PYTHON, locate(task.python_file), arguments=arguments)
+    return replace(spec, program=program, references=References(True, ascii_only=True, most_bytes=MAX_PARAMETERS))
 
 
 def _jar(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
@@ -54,7 +55,8 @@ def _jar(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
         raise Invalid("spark_jar_task needs a jar among its libraries.", field="libraries")
     resource = locate(task.jar_uri) if task.jar_uri else ""
     arguments = parameters(task.parameters, "spark_jar_task.parameters", ascii_only=False)
-    return replace(spec, program=Program(ProgramKind.JAR, resource, task.main_class_name, arguments))
+    program = Program(ProgramKind.JAR, resource, task.main_class_name, arguments)
+    return replace(spec, program=program, references=References(True, most_bytes=MAX_PARAMETERS))
 
 
 _CONFIGURED = {"--master", "--deploy-mode", "--executor-cores"}
@@ -83,7 +85,9 @@ def submit_parameters(spec: RunSpec, words: tuple[str, ...], locate: Locate) -> 
         files=tuple(map(locate, spec.files.files)),
         archives=tuple(map(locate, spec.files.archives)),
     )
-    return replace(spec, files=files, program=replace(spec.program, resource=locate(spec.program.resource)))
+    program = replace(spec.program, resource=locate(spec.program.resource))
+    references = References(True, everywhere=True, ascii_only=True, most_bytes=MAX_PARAMETERS)
+    return replace(spec, files=files, program=program, references=references)
 
 
 TASK_SPECS: Mapping[str, Callable[[RunSpec, TaskSettings, Locate], RunSpec]] = {
