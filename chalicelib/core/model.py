@@ -34,6 +34,15 @@ class ProgramKind(StrEnum):
     R = "R"
 
 
+class Language(StrEnum):
+    """A language that notebooks are written in."""
+
+    PYTHON = "PYTHON"
+    SQL = "SQL"
+    SCALA = "SCALA"
+    R = "R"
+
+
 class Trigger(StrEnum):
     """What made the run."""
 
