@@ -31,6 +31,7 @@ from chalicelib.core.model import (
     User,
     Waiter,
 )
+from chalicelib.core.policy import Outcome
 from chalicelib.core.states import RunState
 
 Record = (
@@ -302,13 +303,15 @@ class Timers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineJob:
-    """A driver as the engine knows it. `state` is EMR's word; `name` is the run's external name."""
+    """A driver as the engine knows it. `state` is EMR's word; `name` is the run's external name. `outcome` is how the
+    run ends with it, where the engine knows."""
 
     id: str
     name: str
     state: str
     details: str = ""
     failure: str = ""
+    outcome: Outcome | None = None
 
     @property
     def ended(self) -> bool:
@@ -317,11 +320,13 @@ class EngineJob:
 
 
 class EngineRefused(Exception):
-    """The engine says that this request can never work; `message` is its reason."""
+    """The engine says that this request can never work; `message` is its reason. `outcome` is how the run ends then,
+    where the engine knows."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, outcome: Outcome | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +341,7 @@ class Launch:
 
 
 class Engine(Protocol):
-    """Where drivers run: EMR on EKS."""
+    """What carries runs out: EMR on EKS, and what `services.engines` puts in its place for runs without a driver."""
 
     def start(self, launch: Launch) -> str:
         """Ask for the run's driver and return the engine's id; idempotent by run. Raises EngineRefused."""

@@ -132,7 +132,7 @@ class DynamoStore:
             "name": record.spec.name,
             "pool": record.spec.pool,
             "kind": record.spec.kind,
-            "program": {"kind": "PYTHON"},
+            "program": {"kind": record.spec.program.kind},
         }
         return json.dumps({**data, "spec": slim, "spec_in": name}, separators=(",", ":"), ensure_ascii=False)
 

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import re
 import uuid
+from datetime import UTC, datetime
 
 EPOCH_MS = 1_704_067_200_000
 RANDOM_BITS = 12
@@ -64,6 +65,27 @@ def parse_external_name(text: str) -> tuple[str, int] | None:
     workspace, dot, number = text.rpartition(".")
     run = parse_id(number)
     return (workspace, run) if dot and workspace and run is not None else None
+
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def cluster_id(run: int) -> str:
+    """The id of the cluster that was made for a run, in the form of Databricks' own (`1021-013622-bused793`): month and
+    day, the time, and the run's id in base 36."""
+    word, rest = "", run
+    while rest:
+        rest, digit = divmod(rest, 36)
+        word = _DIGITS[digit] + word
+    return f"{datetime.fromtimestamp(instant_of(run) // 1000, UTC):%m%d-%H%M%S}-{word}"
+
+
+def run_of_cluster(text: str) -> int | None:
+    """The run whose cluster has this id, or None for any text that `cluster_id` does not make."""
+    word = text.rpartition("-")[2]
+    if not word or len(word) > 11 or set(word) - set(_DIGITS) or not 0 < (run := int(word, 36)) <= MAX_ID:
+        return None
+    return run if cluster_id(run) == text else None
 
 
 def to_uuid(id: int, kind: str, workspace: str, secret: bytes) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from chalicelib.core.capacity import Amount
+from chalicelib.core.capacity import NOTHING, Amount
 from chalicelib.core.states import HOLDING, TERMINAL, Intent, RunState
 
 NO_JOB = 0
@@ -126,12 +126,16 @@ class References:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What was asked for; never changes. `original` is the request in its dialect's words, for that dialect only."""
+    """What was asked for; never changes. `original` is the request in its dialect's words, for that dialect only.
+
+    `existing_cluster` is the id of a standing cluster that the run is to use instead of a driver of its own.
+    """
 
     name: str
     program: Program
     kind: RunKind = RunKind.BATCH
     pool: str = "default"
+    existing_cluster: str = ""
     files: Files = Files()
     conf: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -142,6 +146,10 @@ class RunSpec:
     references: References = References()
     dialect: str = ""
     original: Mapping[str, Any] = field(default_factory=dict)
+
+    def amount(self) -> Amount:
+        """The capacity that the run holds while it lives: none, where it asks for no driver of its own."""
+        return NOTHING if self.existing_cluster else self.size.amount()
 
 
 @dataclass(frozen=True, slots=True)

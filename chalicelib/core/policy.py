@@ -31,7 +31,8 @@ class Evidence:
     """What is known at the end of a run.
 
     `engine_state` is EMR's last word, empty when EMR knows no such driver; `refused` is why EMR would not start one;
-    `report` is the bootstrap's; `diagnosis` is the telling line of a native driver's log.
+    `report` is the bootstrap's; `diagnosis` is the telling line of a native driver's log. `known` is the end itself,
+    where what carried the run out knows it.
     """
 
     engine_state: str = ""
@@ -40,6 +41,7 @@ class Evidence:
     refused: str = ""
     report: Mapping[str, Any] | None = None
     diagnosis: str = ""
+    known: Outcome | None = None
 
 
 PROGRAM_NOT_FOUND = "ProgramNotFound"
@@ -52,6 +54,8 @@ def outcome(run: Run, evidence: Evidence) -> Outcome:
     """The terminal state of a run that is over: the intent's, where there is one, never EMR's word for it."""
     if run.intent is not Intent.NONE:
         return Outcome(INTENT_END[run.intent], f"BY_{run.intent}", _intent_message(run))
+    if evidence.known:
+        return evidence.known
     if evidence.refused:
         return Outcome(RunState.FAILED, "REFUSED", f"The driver could not be started: {evidence.refused}")
     if evidence.engine_state == "COMPLETED":

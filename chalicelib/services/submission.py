@@ -104,6 +104,8 @@ def check_spec(ports: Ports, spec: RunSpec, fields: Mapping[str, str] | None = N
     check_files(spec, ports.settings.uri_schemes, fields)
     version_field = (fields or {}).get("spark_version", "spark_version")
     release_for(spec.spark_version or ports.settings.default_spark, field=version_field)
+    if spec.existing_cluster and spec.program.main_class:
+        return  # its jar may be the cluster's
     if not spec.program.resource and not (spec.program.main_class and spec.files.jars):
         raise Invalid("The run names neither a program nor a main class with its jar.", field="program")
     entry_point = image_uri(spec.program.resource or spec.files.jars[0])
@@ -178,7 +180,7 @@ def _judge(run: Run, saved: Job | None, activity: JobActivity | None, ledger: Le
     if activity and len(activity.active) >= MAX_ACTIVE_PER_JOB:
         raise TooMany(f"There are already {len(activity.active)} active runs (limit: {MAX_ACTIVE_PER_JOB}).")
     ceiling = ledger.ceiling(pool_key(run.workspace, run.spec.pool)) if ledger else None
-    if ceiling and not run.spec.size.amount().fits(ceiling):
+    if ceiling and not run.spec.amount().fits(ceiling):
         if not request.park_oversized:
             raise Unschedulable(oversize_message(run), field="size")
         return replace(run, reason="OVERSIZED", message=oversize_message(run))
@@ -187,7 +189,7 @@ def _judge(run: Run, saved: Job | None, activity: JobActivity | None, ledger: Le
 
 def oversize_message(run: Run) -> str:
     """Why a run can never start under the present limits."""
-    amount = run.spec.size.amount()
+    amount = run.spec.amount()
     return (
         f"The run asks for {amount.cores / 1000:g} cores and {amount.memory / 1024:g} GiB of memory in total, "
         f"which is more than pool {run.spec.pool} may ever hold."
@@ -216,5 +218,5 @@ def queue_row(ports: Ports, run: Run) -> QueueRow:
         pool=run.spec.pool,
         run=run.id,
         ready_at=max(run.created_at, run.not_before),
-        amount=run.spec.size.amount(),
+        amount=run.spec.amount(),
     )

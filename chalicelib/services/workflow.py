@@ -10,7 +10,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chalicelib.core import transitions
@@ -22,6 +22,7 @@ from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome,
 from chalicelib.core.spark import application_id_in
 from chalicelib.core.states import HOLDING, Intent, RunState
 from chalicelib.ports import Clash, EngineJob, EngineRefused, Ports, Put, key
+from chalicelib.services.engines import engine_of
 from chalicelib.services.launching import launch_of
 from chalicelib.services.runs import edit_run, ending
 from chalicelib.services.submission import ATTEMPTS
@@ -56,7 +57,7 @@ def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str
     try:
         job = _driver_of(ports, found, asked_before)
     except EngineRefused as refused:
-        _note(ports, found, refused=refused.message)
+        _note(ports, found, refused)
         return _over(ports, token)
     found = _observe(ports, found, job)
     if found is None or found.ended or job is None or job.ended:
@@ -101,18 +102,21 @@ def _begin(ports: Ports, run: Run) -> Run | None:
 
 def _driver_of(ports: Ports, run: Run, asked_before: bool) -> EngineJob | None:
     """The run's driver: the one on record, else one that was asked for but not recorded, else a new one."""
+    engine = engine_of(ports, run)
     if run.engine_id:
-        return ports.engine.describe(run.engine_id)
+        return engine.describe(run.engine_id)
     if run.report.get("refused"):
         return None
-    job = ports.engine.find(run) if asked_before else None
+    job = engine.find(run) if asked_before else None
     if job is None and run.intent is Intent.NONE:
-        job = EngineJob(ports.engine.start(launch_of(ports, run)), external_name(run.workspace, run.id), "PENDING")
+        job = EngineJob(engine.start(launch_of(ports, run)), external_name(run.workspace, run.id), "PENDING")
     return job
 
 
-def _note(ports: Ports, run: Run, *, refused: str) -> None:
-    edit_run(ports, run.workspace, run.id, lambda r: replace(r, report={**r.report, "refused": refused}))
+def _note(ports: Ports, run: Run, refused: EngineRefused) -> None:
+    """Keep why there is no driver, and how the run ends for it."""
+    told = {"refused": refused.message, **({"end": asdict(refused.outcome)} if refused.outcome else {})}
+    edit_run(ports, run.workspace, run.id, lambda r: replace(r, report={**r.report, **told}))
 
 
 def _observe(ports: Ports, run: Run, job: EngineJob | None) -> Run | None:
@@ -129,7 +133,7 @@ def _observe(ports: Ports, run: Run, job: EngineJob | None) -> Run | None:
 
     found = edit_run(ports, run.workspace, run.id, observe)
     if found and (found.ended or found.intent is not Intent.NONE) and not job.ended:
-        ports.engine.cancel(job.id)
+        engine_of(ports, run).cancel(job.id)
     return found
 
 
@@ -138,7 +142,7 @@ def _strike(ports: Ports, run: Run, job: EngineJob) -> Run:
     if not run.deadline or ports.clock.now() < run.deadline or run.intent is not Intent.NONE:
         return run
     found = edit_run(ports, run.workspace, run.id, lambda r: transitions.intend(r, Intent.TIME_OUT, ports.clock.now()))
-    ports.engine.cancel(job.id)
+    engine_of(ports, run).cancel(job.id)
     return found or run
 
 
@@ -196,7 +200,7 @@ def _told_by_log(run: Run) -> bool:
 
 def _evidence(ports: Ports, run: Run, log: str) -> Evidence:
     """All that is known about how a run ended."""
-    job = ports.engine.describe(run.engine_id) if run.engine_id else None
+    job = engine_of(ports, run).describe(run.engine_id) if run.engine_id else None
     if job is not None and not job.ended:
         raise Conflict("The driver has not ended yet.")
     return Evidence(
@@ -206,7 +210,12 @@ def _evidence(ports: Ports, run: Run, log: str) -> Evidence:
         refused=str(run.report.get("refused", "")),
         report=run.report,
         diagnosis=_diagnosis(ports, run, log) if job and job.state == "FAILED" else "",
+        known=job.outcome if job else _noted(run.report.get("end")),
     )
+
+
+def _noted(end: Mapping[str, str] | None) -> Outcome | None:
+    return Outcome(RunState(end["state"]), end["reason"], end["message"]) if end else None
 
 
 def _diagnosis(ports: Ports, run: Run, log: str) -> str:
@@ -236,7 +245,7 @@ def _retry(ports: Ports, run: Run, ended: Outcome) -> Run | None:
 
 def driver_log(ports: Ports, run: Run, stream: str, *, tail: bool = False, limit: int = LOG_TAIL) -> str:
     """The driver's `stdout` or `stderr` as far as it has arrived: its first `limit` characters, or its last."""
-    for name in ports.engine.log_names(run, stream) if run.engine_id else ():
+    for name in engine_of(ports, run).log_names(run, stream) if run.engine_id else ():
         body = ports.blobs.get(name)
         if body is not None:
             text = _unzip(body).decode(errors="replace")
@@ -275,7 +284,7 @@ def heard(ports: Ports, engine_id: str) -> None:
 def stop_driver(ports: Ports, run: Run) -> None:
     """Act on a run's intent: stop its driver, if one is on record. (A launch under way reads the intent itself.)"""
     if run.intent is not Intent.NONE and run.engine_id and not run.ended:
-        ports.engine.cancel(run.engine_id)
+        engine_of(ports, run).cancel(run.engine_id)
 
 
 def report(ports: Ports, workspace: str, run: int, told: Mapping[str, Any]) -> None:

@@ -446,7 +446,7 @@ def _repairs(story: Story) -> None:
     story.end(stray, "COMPLETED")
     story.drive("finish", stray)
     world.drivers()[story.record(stray).engine_id].state = "RUNNING"
-    lost = Hold("default", "main", 1, "default", story.record(run).spec.size.amount())
+    lost = Hold("default", "main", 1, "default", story.record(run).spec.amount())
     world.ports.store.commit([Put(lost)])
     repaired = world.invoke("sweep", {})
     assert repaired["restarted"] >= 2 and repaired["strays"] >= 1

@@ -71,10 +71,15 @@ BODIES: dict[str, tuple[Any, str, str]] = {
         "run_job_task is not supported by this service yet.",
     ),
     "no cluster": (python(new_cluster=None), INVALID, NO_CLUSTER),
-    "an existing cluster": (
-        python(new_cluster=None, existing_cluster_id="1201-my-cluster"),
+    "an existing cluster without a name": (
+        python(new_cluster=None, existing_cluster_id=""),
         INVALID,
-        "Cluster 1201-my-cluster does not exist.",
+        "Invalid value for field existing_cluster_id: String should have at least 1 character",
+    ),
+    "raw parameters for an existing cluster": (
+        spark_submit("s3://code/main.py", new_cluster=None, existing_cluster_id="1201-my-cluster"),
+        INVALID,
+        "spark_submit_task can run only on a new cluster.",
     ),
     "both kinds of cluster": (
         python(existing_cluster_id="1201-my-cluster"),

@@ -254,11 +254,16 @@ def test_a_reset_leaves_runs_that_there_are_as_they_are(service: Service, alice:
 # Update.
 
 
-def test_the_update_example_is_refused_for_its_cluster_and_changes_nothing(service: Service, alice: Client) -> None:
+def test_the_update_example_puts_an_existing_cluster_in_place_of_the_new_one(alice: Client) -> None:
     job = create(alice, seed_004.CREATE_JOB)
-    with service.unchanged():
-        answer = alice.post(f"{JOBS}/update", of_job(seed_004.UPDATE_JOB, job))
-        refused(answer, 400, INVALID, "Cluster 1201-my-cluster does not exist.")
+    assert alice.post(f"{JOBS}/update", of_job(seed_004.UPDATE_JOB, job)).json == {}
+    settings = alice.get(f"{JOBS}/get", job_id=job).json["settings"]
+    assert settings["existing_cluster_id"] == "1201-my-cluster"
+    assert not {"new_cluster", "libraries"} & set(settings)
+    new_cluster = json.loads(seed_004.CREATE_JOB)["new_cluster"]
+    back = {"new_cluster": new_cluster, "libraries": [{"jar": "dbfs:/my-jar.jar"}]}
+    assert alice.post(f"{JOBS}/update", {"job_id": job, "new_settings": back}).json == {}
+    assert "existing_cluster_id" not in alice.get(f"{JOBS}/get", job_id=job).json["settings"]
 
 
 def test_the_update_example_without_its_cluster_adds_and_removes(alice: Client) -> None:
@@ -386,8 +391,8 @@ def test_an_update_that_cannot_be_is_refused_by_name_and_changes_nothing(
         (None, INVALID, "Missing required field: new_settings"),
         ("all", MALFORMED, "Could not parse request object: Expected object for field new_settings, found STRING"),
         (python(new_cluster=None), INVALID, "One of new_cluster or existing_cluster_id must be specified."),
-        (python(existing_cluster_id="1201-my-cluster", new_cluster=None), INVALID,
-         "Cluster 1201-my-cluster does not exist."),
+        (python(existing_cluster_id="1201-my-cluster"), INVALID,
+         "Only one of new_cluster and existing_cluster_id may be specified."),
         (python(spark_python_task={}), INVALID, "Missing required field: spark_python_task.python_file"),
     ],
 )  # fmt: skip

@@ -280,7 +280,7 @@ class Cloud(World):
         for run in self.store.all(Run):
             if run.holding:
                 name = pool_key(run.workspace, run.spec.pool)
-                by_run[name] = by_run.get(name, NOTHING) + run.spec.size.amount()
+                by_run[name] = by_run.get(name, NOTHING) + run.spec.amount()
         used = {name: account.used for name, account in self.ledger.pools.items() if account.used != NOTHING}
         assert used == by_hold == by_run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -14,6 +15,7 @@ from chalicelib.core.ids import (
     MAX_ID,
     RANDOM_BITS,
     UUID_PATTERN,
+    cluster_id,
     external_name,
     from_uuid,
     instant_of,
@@ -21,6 +23,7 @@ from chalicelib.core.ids import (
     named_id,
     parse_external_name,
     parse_id,
+    run_of_cluster,
     sort_text,
     to_uuid,
 )
@@ -119,3 +122,15 @@ def test_a_foreign_driver_name_names_no_run(name: str) -> None:
 def test_a_named_things_id_is_stable_and_usable(name: str) -> None:
     assert 0 < named_id("pool", name) <= MAX_ID
     assert named_id("pool", name) == named_id("pool", name)
+
+
+@given(id=ids)
+def test_a_runs_cluster_id_has_databricks_form_and_reads_back_as_the_run(id: int) -> None:
+    text = cluster_id(id)
+    assert re.fullmatch(r"\d{4}-\d{6}-[0-9a-z]{1,11}", text)
+    assert run_of_cluster(text) == id
+
+
+@pytest.mark.parametrize("text", ["", "-", "1201-my-cluster", "1021-013622-bused793", "0101-000000-", "a" * 40, "１"])
+def test_a_text_that_no_run_made_is_no_runs_cluster(text: str) -> None:
+    assert run_of_cluster(text) is None

@@ -148,7 +148,7 @@ def _exhausted(ports: Ports, call: Call, run: Run) -> bool:
     """Whether the run waits because its pool, or the cluster, has no room for it now."""
     ledger_key = key(Ledger, ports.settings.cluster)
     ledger = access.read(ports, call, [ledger_key]).get(ledger_key) if run.state is RunState.QUEUED else None
-    return bool(ledger and shortage(ledger, pool_key(run.workspace, run.spec.pool), run.spec.size.amount()))
+    return bool(ledger and shortage(ledger, pool_key(run.workspace, run.spec.pool), run.spec.amount()))
 
 
 def get_status(ports: Ports, call: Call, request: Request) -> Answer:

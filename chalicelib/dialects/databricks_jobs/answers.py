@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chalicelib.core.ids import cluster_id
 from chalicelib.core.model import NO_JOB, Job, ProgramKind, Run, RunSpec, Trigger
 from chalicelib.core.states import INTENT_END, Intent, RunState
 from chalicelib.dialects.databricks_jobs.reading import DIALECT
@@ -62,8 +63,10 @@ _WAITING = {
 
 
 def _result(run: Run) -> str | None:
-    """The result state: while a run is being ended, and after an internal error, only if the task had started."""
-    if run.state in {S.TERMINATING, S.INTERNAL_ERROR} and not run.started_at:
+    """The result state: while a run is being ended, and after an internal error, only if the task had started; and of
+    a run whose cluster does not exist, as Databricks has it (`wire/databricks_jobs_2_0.md`, "Runs get")."""
+    no_cluster = bool(run.spec.existing_cluster)
+    if run.state in {S.TERMINATING, S.INTERNAL_ERROR} and not run.started_at and not no_cluster:
         return None
     return RESULT[INTENT_END.get(run.intent, run.state) if run.state is S.TERMINATING else run.state]
 
@@ -86,7 +89,7 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
     """A Run on the wire."""
     one_time = run.job == NO_JOB
     job = run.first_attempt if one_time else run.job
-    instance = {"cluster_id": run.engine_id, "spark_context_id": run.application_id}
+    instance = {"cluster_id": cluster_id(run.id), "spark_context_id": run.application_id}
     original = run.spec.original if run.spec.dialect == DIALECT else {}
     parameters = original.get("overriding_parameters")
     schedule = original.get("schedule") if run.trigger is Trigger.SCHEDULE else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.core.cron import Schedule, check_zone
@@ -11,7 +12,7 @@ from chalicelib.core.model import CronSchedule, Job, Policy, Program, ProgramKin
 from chalicelib.dialects.databricks_jobs.clusters import cluster_conf, cluster_size, spark_version
 from chalicelib.dialects.databricks_jobs.libraries import library_files
 from chalicelib.dialects.databricks_jobs.reading import DIALECT, Locate, ascii_map
-from chalicelib.dialects.databricks_jobs.schemas import TASKS, JobSettings, NewCluster, RunsSubmit, TaskSettings
+from chalicelib.dialects.databricks_jobs.schemas import TASKS, JobSettings, RunsSubmit, TaskSettings
 from chalicelib.dialects.databricks_jobs.tasks import TASK_SPECS, the_task
 
 
@@ -76,40 +77,51 @@ def submit_spec(submit: RunsSubmit, raw: Mapping[str, Any], locate: Locate) -> R
 
 def _spec(settings: TaskSettings, raw: Mapping[str, Any], name: str, policy: Policy, locate: Locate) -> RunSpec:
     task = the_task(settings)
-    cluster = _cluster(settings)
     if len(name.encode()) > 4096:
         raise Invalid("The name is longer than 4096 bytes.", field="name")
     original = {
         "task": {task: raw[task]},
-        "cluster_spec": {k: raw[k] for k in ("new_cluster", "libraries") if raw.get(k)},
+        "cluster_spec": {k: raw[k] for k in CLUSTER_SPEC if raw.get(k)},
         **({"schedule": raw["schedule"]} if raw.get("schedule") else {}),
     }
     spec = RunSpec(
         name=name,
         program=Program(ProgramKind.PYTHON),
-        pool=cluster.instance_pool_id or "default",
         files=library_files(settings.libraries, locate),
-        conf=cluster_conf(cluster),
-        environment=ascii_map(cluster.spark_env_vars, "new_cluster.spark_env_vars"),
-        size=cluster_size(cluster),
-        spark_version=spark_version(cluster.spark_version),
         policy=policy,
         dialect=DIALECT,
         original=original,
     )
-    return TASK_SPECS[task](spec, settings, locate)
+    return TASK_SPECS[task](_on_cluster(spec, settings), settings, locate)
 
 
-def _cluster(settings: TaskSettings) -> NewCluster:
+CLUSTER_SPEC = ("existing_cluster_id", "new_cluster", "libraries")
+"""The fields of a ClusterSpec."""
+
+
+def _on_cluster(spec: RunSpec, settings: TaskSettings) -> RunSpec:
+    """The spec with what its cluster says: a new one, or one that is to exist when the run starts."""
+    _check_cluster(settings)
+    cluster = settings.new_cluster
+    if cluster is None:
+        return replace(spec, existing_cluster=settings.existing_cluster_id or "")
+    return replace(
+        spec,
+        pool=cluster.instance_pool_id or "default",
+        conf=cluster_conf(cluster),
+        environment=ascii_map(cluster.spark_env_vars, "new_cluster.spark_env_vars"),
+        size=cluster_size(cluster),
+        spark_version=spark_version(cluster.spark_version),
+    )
+
+
+def _check_cluster(settings: TaskSettings) -> None:
     if settings.existing_cluster_id is not None and settings.new_cluster is not None:
         raise Invalid("Only one of new_cluster and existing_cluster_id may be specified.", field="existing_cluster_id")
-    if settings.existing_cluster_id is not None:
-        raise Invalid(f"Cluster {settings.existing_cluster_id} does not exist.", field="existing_cluster_id")
-    if settings.new_cluster is None:
+    if settings.existing_cluster_id is None and settings.new_cluster is None:
         raise Invalid("One of new_cluster or existing_cluster_id must be specified.", field="new_cluster")
-    if settings.new_cluster.init_scripts:
+    if settings.new_cluster and settings.new_cluster.init_scripts:
         raise Invalid("init_scripts are not supported by this service yet.", field="new_cluster.init_scripts")
-    return settings.new_cluster
 
 
 def known_settings(settings: JobSettings, raw: Mapping[str, Any]) -> dict[str, Any]:

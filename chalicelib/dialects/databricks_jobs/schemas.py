@@ -14,6 +14,7 @@ from chalicelib.dialects.wire import Bool, Int, TextMap, Wire
 Texts = tuple[str, ...]
 
 MAX_POOL_NAME = 255
+MAX_CLUSTER_ID = 255
 PoolName = Annotated[str, Field(min_length=1, max_length=MAX_POOL_NAME)]
 
 
@@ -107,7 +108,7 @@ MULTI_TASK = ("tasks", "job_clusters", "git_source")
 class TaskSettings(Wire):
     """What a job and a one-time run have in common."""
 
-    existing_cluster_id: str | None = None
+    existing_cluster_id: Annotated[str, Field(min_length=1, max_length=MAX_CLUSTER_ID)] | None = None
     new_cluster: NewCluster | None = None
     spark_python_task: SparkPythonTask | None = None
     spark_jar_task: SparkJarTask | None = None

@@ -51,7 +51,7 @@ def _jar(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
     assert task is not None
     if not task.main_class_name:
         raise Invalid("Missing required field: spark_jar_task.main_class_name", field="spark_jar_task.main_class_name")
-    if not spec.files.jars and not task.jar_uri:
+    if not spec.files.jars and not task.jar_uri and not spec.existing_cluster:
         raise Invalid("spark_jar_task needs a jar among its libraries.", field="libraries")
     resource = locate(task.jar_uri) if task.jar_uri else ""
     arguments = parameters(task.parameters, "spark_jar_task.parameters", ascii_only=False)
@@ -65,7 +65,9 @@ _CONFIGURED = {"--master", "--deploy-mode", "--executor-cores"}
 def _submit(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
     """Seed 004, "SparkSubmitTask": no libraries, no spark_conf, and three options that the service sets."""
     task, cluster = settings.spark_submit_task, settings.new_cluster
-    assert task is not None and cluster is not None
+    assert task is not None
+    if cluster is None:
+        raise Invalid("spark_submit_task can run only on a new cluster.", field="existing_cluster_id")
     if settings.libraries or cluster.spark_conf:
         raise Invalid("spark_submit_task does not support libraries and spark_conf.", field="libraries")
     return submit_parameters(spec, task.parameters, locate)
