@@ -5,6 +5,8 @@
     python -m chalicelib.admin token revoke --token-stdin
     python -m chalicelib.admin pool set --pool etl --cores 64 --memory 256Gi --runs 8 --priority 10
     python -m chalicelib.admin pool show --pool etl
+    python -m chalicelib.admin instance create --name etl --cores 20 --memory 80Gi
+    python -m chalicelib.admin instance apply --file infra/instances.json
     python -m chalicelib.admin cluster limit --cores 512 --memory 4Ti
 
 It works on the table directly, with the caller's AWS credentials and the environment that `wiring` reads; on AWS that
@@ -22,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from chalicelib import admin_instances
 from chalicelib.core.capacity import EVERYTHING, UNLIMITED, Amount, PoolAccount
 from chalicelib.core.errors import NotFound, SparkplaneError
 from chalicelib.core.model import Pool, Principal, Role
@@ -168,6 +171,8 @@ def parser() -> argparse.ArgumentParser:
     limited.add_argument("--conf", action="append", default=[], metavar="NAME=VALUE", help="a default; NAME= unsets it")
     limited.add_argument("--virtual-cluster", help="EMR virtual cluster id; empty for the deployment's")
     limited.add_argument("--execution-role", help="ARN of the drivers' role; empty for the deployment's")
+
+    admin_instances.add_to(subjects, _verb)
 
     cluster = subjects.add_parser("cluster").add_subparsers(required=True, metavar="VERB")
     _with_limits(_verb(cluster, "limit", limit_cluster))

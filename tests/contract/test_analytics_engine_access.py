@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import jwt
 import pytest
@@ -11,7 +12,7 @@ from chalicelib.core.capacity import Amount
 from chalicelib.services.access import SESSION_MS, revoke_token
 from chalicelib.services.pools import ensure_pool
 from tests.contract.engine import refused
-from tests.contract.wire import ALICE, EVE, PASSWORD, Answer, Client, Service
+from tests.contract.wire import ALICE, EVE, PASSWORD, Answer, Client, Service, basic
 from tests.unit.fakes import START_MS
 
 AUTHORIZE = "/icp4d-api/v1/authorize"
@@ -177,3 +178,104 @@ def test_a_stray_instance_and_another_workspaces_are_not_found_alike(
 def test_an_instance_id_that_is_no_guid_is_a_bad_request(alice: Client, below: str, text: str) -> None:
     answer = alice.get(f"/v4/analytics_engines/{text}{below}")
     refused(answer, 400, "invalid_request", f"instance_id: '{text}' is not a GUID of an instance.", "instance_id")
+
+
+IDENTITY, VALIDATE, KEY = "/idprovider/v1/auth/identitytoken", "/v1/preauth/validateAuth", "/usermgmt/v1/user/apiKey"
+
+
+def identity(service: Service, **fields: str) -> Answer:
+    body = {"grant_type": "password", "username": "alice", "password": PASSWORD, "scope": "openid", **fields}
+    return service.nobody.post(IDENTITY, urlencode(body))
+
+
+def validate(service: Service, **headers: str) -> Answer:
+    return service.nobody.request("GET", VALIDATE, headers={name.replace("_", "-"): v for name, v in headers.items()})
+
+
+def test_an_identity_token_opens_the_gate_and_is_traded_for_another_that_does(service: Service) -> None:
+    answer = identity(service)
+    assert answer.status == 200
+    told = answer.json
+    assert (told["token_type"], told["expires_in"], told["scope"]) == ("Bearer", SESSION_MS // 1000, "openid")
+    assert works(service, told["access_token"])
+    traded = validate(service, username="alice", iam_token=told["access_token"])
+    assert traded.status == 200
+    assert works(service, traded.json["accessToken"])
+    assert traded.json["accessToken"] != told["access_token"]
+
+
+def test_a_username_and_password_are_validated_too(service: Service) -> None:
+    assert works(service, validate(service, username="alice", password=PASSWORD).json["accessToken"])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"username": "alice", "password": "wrong"},
+        {"username": "alice", "iam_token": "wrong"},
+        {"username": "bob", "iam_token": ALICE},
+        {"username": "alice", "iam_token": EVE},
+    ],
+)
+def test_what_does_not_belong_together_is_not_validated(service: Service, headers: dict[str, str]) -> None:
+    with service.unchanged():
+        refused(validate(service, **headers), 401, "unauthorized", UNKNOWN)
+
+
+@pytest.mark.parametrize("headers", [{}, {"username": "alice"}, {"password": PASSWORD}, {"iam_token": ALICE}])
+def test_validation_needs_a_username_and_a_secret(service: Service, headers: dict[str, str]) -> None:
+    message = "The headers username and either iam-token or password are required."
+    with service.unchanged():
+        refused(validate(service, **headers), 400, "invalid_request", message, "username")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message", "field"),
+    [
+        ({"password": "wrong"}, 401, UNKNOWN, ""),
+        ({"username": "nobody"}, 401, UNKNOWN, ""),
+        ({"password": ""}, 401, UNKNOWN, ""),
+        (
+            {"grant_type": "refresh_token"},
+            400,
+            "grant_type: 'refresh_token' is not supported; password is.",
+            "grant_type",
+        ),
+    ],
+)
+def test_an_identity_token_is_refused_to_others(
+    service: Service, fields: dict[str, str], status: int, message: str, field: str
+) -> None:
+    code = "unauthorized" if status == 401 else "invalid_request"
+    with service.unchanged():
+        refused(identity(service, **fields), status, code, message, field)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", [KEY, "/api/v1/usermgmt/v1/user/apiKey"])
+def test_a_platform_api_key_is_generated_with_a_bearer_token_and_then_does_what_it_should(
+    service: Service, method: str, path: str
+) -> None:
+    session = identity(service).json["access_token"]
+    answer = service.nobody.as_(f"Bearer {session}").request(method, path)
+    assert (answer.status, set(answer.json)) == (200, {"_messageCode_", "message", "apiKey"})
+    key = answer.json["apiKey"]
+    assert service.nobody.as_(basic("alice", key, scheme="ZenApiKey")).get(service.applications()).status == 200
+    assert works(service, authorize(service, username="alice", api_key=key).json["token"])
+    service.clock.advance(SESSION_MS * 100)
+    assert service.nobody.as_(basic("alice", key, scheme="ZenApiKey")).get(service.applications()).status == 200
+    assert service.nobody.as_(basic("bob", key, scheme="ZenApiKey")).get(service.applications()).status == 401
+
+
+def test_a_key_gets_no_more_rights_than_its_user_has(service: Service) -> None:
+    key = service.bob.get(KEY).json["apiKey"]
+    path = f"/v4/analytics_engines/{service.instance()}/default_configs"
+    assert service.nobody.as_(f"Bearer {key}").request("PUT", path, body={}).status == 403
+
+
+@pytest.mark.parametrize("scheme", ["ZenApiKey", "Basic"])
+def test_a_key_does_not_breed_keys(service: Service, scheme: str) -> None:
+    client = service.nobody.as_(basic("alice", ALICE, scheme=scheme))
+    with service.unchanged():
+        message = "An API key is generated with a bearer token only."
+        refused(client.get(KEY), 401, "unauthorized", message)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib import wiring
-from chalicelib.dialects.http import Operation
+from chalicelib.dialects.http import OpenOperation, Operation
 from chalicelib.ports import Clash, key_of
 from tests.contract.databricks import JOBS, create, python, submit
 from tests.contract.engine import details
@@ -46,8 +46,9 @@ def test_a_broken_store_is_an_internal_error_in_the_shape_of_the_dialect(
         client = client.as_(f"Bearer {run_secret(service.ports, 'main', 1)}")
     path = filled(operation.path, service.instance())
     monkeypatch.setattr(wiring, "ports", lambda: replace(service.ports, store=Broken()))
-    body = {"username": "alice", "password": "p"} if "authorize" in path else {}
-    tells_nothing(client.request(operation.method, path, body=body), voice)
+    told = {"username": "alice", "password": "p"}
+    body = {**told, "grant_type": "password"} if isinstance(operation, OpenOperation) and voice != "driver" else {}
+    tells_nothing(client.request(operation.method, path, body=body, headers=told), voice)
 
 
 @pytest.mark.parametrize(("operation", "voice"), OPERATIONS)

@@ -16,7 +16,13 @@ from tests.contract.databricks import JOBS, python, submit
 from tests.contract.engine import details
 from tests.contract.wire import ALICE, BOB, EVE, PASSWORD, Answer, Client, Service, basic
 
-OPEN = {("POST", "/icp4d-api/v1/authorize"), ("POST", "/v1/authorize"), ("GET", "/health")}
+OPEN = {
+    ("POST", "/icp4d-api/v1/authorize"),
+    ("POST", "/v1/authorize"),
+    ("POST", "/idprovider/v1/auth/identitytoken"),
+    ("GET", "/v1/preauth/validateAuth"),
+    ("GET", "/health"),
+}
 """What answers without credentials: token issue and health. Everything else is behind the gate, or nowhere."""
 
 DRIVERS = {("POST", "/driver/v1/runs/{run}/report")}

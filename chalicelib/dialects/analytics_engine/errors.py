@@ -45,4 +45,8 @@ def render(error: SparkplaneError, request: Request) -> Answer:
     return Answer({"errors": [told], "trace": request.request_id, "status_code": status}, status, headers)
 
 
-VOICE = Voice("analytics_engine", ("/v4/", "/v3/", "/icp4d-api/"), render)
+VOICE = Voice(
+    "analytics_engine",
+    ("/v4/", "/v3/", "/v1/", "/icp4d-api/", "/idprovider/", "/usermgmt/", "/api/v1/usermgmt/"),
+    render,
+)

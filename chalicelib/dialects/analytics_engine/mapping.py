@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.core.capacity import UNLIMITED, PoolAccount
 from chalicelib.core.errors import Invalid, Malformed
 from chalicelib.core.model import Files, Pool, Program, ProgramKind, Run, RunSpec, Size
-from chalicelib.core.spark import kind_of, size_from_conf, split_list
+from chalicelib.core.quantities import parse_memory, whole_cores
+from chalicelib.core.spark import check_conf, kind_of, size_from_conf, split_list
 from chalicelib.core.states import Intent, RunState
+from chalicelib.core.uris import check_files
 from chalicelib.dialects.analytics_engine.schemas import ApplicationDetails
 from chalicelib.dialects.wire import M, Misfit, fit
 
@@ -39,6 +40,42 @@ FIELDS: Mapping[str, str] = {
 """What the parts of a spec are called on the wire."""
 
 _COUNT = "ae.spark.executor.count"
+HISTORY_CORES, HISTORY_MEMORY = "ae.spark.history-server.cores", "ae.spark.history-server.memory"
+
+MAX_PROPERTIES, MAX_CONF = 1000, 100_000
+"""Properties of an instance's default conf, and the characters that they may have together."""
+
+
+def conf_patch(data: Any) -> dict[str, str | None]:
+    """A merge patch of a flat map: texts that are set, nulls that unset. Raises Invalid for anything nested."""
+    if not isinstance(data, dict):
+        raise Malformed("The body of the request must be a JSON object.")
+    return {name: None if value is None else _property(name, value) for name, value in data.items()}
+
+
+def _property(name: str, value: Any) -> str:
+    """The text of one property. Numbers and booleans are written as JSON writes them."""
+    if isinstance(value, dict | list):
+        raise Invalid(
+            f"{name}: expected text, found {'an object' if isinstance(value, dict) else 'an array'}.", field=name
+        )
+    if not name or any(ord(c) <= 32 or c == "=" for c in name):
+        raise Invalid(f"{name!r} cannot be the name of a property.", field=name)
+    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def default_conf(data: Any, schemes: Collection[str]) -> dict[str, str]:
+    """A whole default conf that every later application can stand on. Raises Invalid, naming the property."""
+    conf = {name: value for name, value in conf_patch(data).items() if value is not None}
+    if len(conf) > MAX_PROPERTIES or sum(len(name) + len(value) for name, value in conf.items()) > MAX_CONF:
+        raise Invalid(f"At most {MAX_PROPERTIES} properties of {MAX_CONF:,} characters together can be kept.")
+    check_conf(conf, field="default_configs")
+    size_from_conf(conf, Size())
+    for name, parse_ in ((HISTORY_CORES, whole_cores), (HISTORY_MEMORY, parse_memory), (_COUNT, whole_cores)):
+        if name in conf:
+            parse_(conf[name], field=name)
+    check_files(RunSpec("", Program(ProgramKind.JAR), conf=conf), schemes, {"conf": "default_configs"})
+    return conf
 
 
 def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: Pool) -> RunSpec:
@@ -225,34 +262,3 @@ def status_body(run: Run, uuid: str) -> dict[str, Any]:
         **({"finish_time": iso_time(run.ended_at)} if run.ended_at else {}),
         **({"spark_application_id": run.application_id} if run.application_id else {}),
     }
-
-
-def instance_body(uuid: str, pool: Pool, account: PoolAccount, namespace: str) -> dict[str, Any]:
-    """An instance: a pool, in Analytics Engine's words. A pool without a limit shows none."""
-    free = account.maximum - account.used
-    quota = {
-        "cpu_quota": _cores(account.maximum.cores),
-        "memory_quota_gibibytes": _gib(account.maximum.memory),
-        "avail_cpu_quota": _cores(free.cores),
-        "avail_memory_quota_gibibytes": _gib(free.memory),
-    }
-    return {
-        "instance_id": uuid,
-        "context_type": "space_instance",
-        "namespace": namespace,
-        "creation_time": long_time(pool.created_at),
-        "dataplane_type": "NA",
-        "endpoint_type": "public",
-        "home_volume": "",
-        "resource_quota": {name: value for name, value in quota.items() if value is not None},
-        "state": "Created",
-        "state_change_time": long_time(pool.created_at),
-    }
-
-
-def _cores(milli: int) -> float | int | None:
-    return None if milli > UNLIMITED // 2 else max(0, milli) // 1000 if milli % 1000 == 0 else max(0, milli) / 1000
-
-
-def _gib(mib: int) -> float | int | None:
-    return None if mib > UNLIMITED // 2 else max(0, mib) // 1024 if mib % 1024 == 0 else round(max(0, mib) / 1024, 3)

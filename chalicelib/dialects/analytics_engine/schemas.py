@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from chalicelib.dialects.wire import TextMap, Wire
 
@@ -44,6 +44,27 @@ class ApplicationRequest(Wire):
     application_details: ApplicationDetails
     volumes: Any = None
     template_id: str = ""
+
+
+def _quantity(value: Any) -> Any:
+    """Amounts are texts; a JSON number is taken as its own text."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class Limits(Wire):
+    """PUT resource_consumption_limits."""
+
+    max_cores: Annotated[str, BeforeValidator(_quantity)]
+    max_memory: Annotated[str, BeforeValidator(_quantity)]
+
+
+class IdentityToken(Wire):
+    """POST identitytoken, as a form."""
+
+    grant_type: str
+    username: str
+    password: str
+    scope: str = "openid"
 
 
 class Authorize(Wire):

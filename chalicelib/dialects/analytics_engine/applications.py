@@ -1,0 +1,113 @@
+"""Spark applications: submitted, listed, read, stopped, removed (seed 002, "Create an application" and after)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chalicelib.core.capacity import Ledger, pool_key, shortage
+from chalicelib.core.errors import Invalid
+from chalicelib.core.ids import to_uuid
+from chalicelib.core.model import Run, RunKind
+from chalicelib.core.states import RunState
+from chalicelib.dialects.analytics_engine.reading import (
+    BASE,
+    application_of,
+    pool_of,
+    uuid_of,
+    want_application,
+    want_pool,
+)
+from chalicelib.dialects.http import Answer, Operation, Request
+from chalicelib.later import later
+from chalicelib.ports import Ports, key, runs_in_state, runs_of_pool
+from chalicelib.services import access, runs, submission
+from chalicelib.services.access import Call
+
+if TYPE_CHECKING:
+    from chalicelib.dialects.analytics_engine import mapping, schemas
+else:
+    mapping, schemas = (
+        later("chalicelib.dialects.analytics_engine.mapping"),
+        later("chalicelib.dialects.analytics_engine.schemas"),
+    )
+
+MAX_LIST = 1000
+
+
+def create_application(ports: Ports, call: Call, request: Request) -> Answer:
+    """POST /spark_applications."""
+    view = pool_of(ports, call, request)
+    raw = request.json
+    body = mapping.parse(schemas.ApplicationRequest, raw)
+    if body.volumes:
+        raise Invalid("volumes are not supported by this service yet.", field="volumes")
+    spec = mapping.application_spec(body.application_details, raw["application_details"], view.pool)
+    made = submission.submit(ports, call, spec, submission.Request(park_oversized=True, fields=mapping.FIELDS))
+    uuid = to_uuid(made.run, "run", call.workspace, ports.secret())
+    return Answer(mapping.accepted_body(uuid), 202)
+
+
+def list_applications(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /spark_applications, of one state or several when asked."""
+    view = pool_of(ports, call, request)
+    query = dict(request.query)
+    scope = (call.workspace, view.pool.name, RunKind.BATCH)
+    listings = [runs_of_pool(*scope)]
+    asked: frozenset[str] = frozenset()
+    if "state" in query:
+        asked = mapping.asked_states(",".join(value for name, value in request.query if name == "state"))
+        listings = [runs_in_state(*scope, state) for state in mapping.core_states(asked)]
+
+    def keep(run: Run) -> bool:
+        return not asked or mapping.application_state(run) in asked
+
+    limit = _limit(query.get("limit", ""))
+    page = runs.list_runs(ports, listings, limit=limit, keep=keep) if listings else runs.RunPage((), False)
+    return Answer({"applications": [mapping.list_entry(run, uuid_of(ports, run)) for run in page.runs]})
+
+
+def _limit(text: str) -> int:
+    if not text:
+        return MAX_LIST
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MAX_LIST):
+        raise Invalid(f"limit: {text!r} is not a number from 1 to {MAX_LIST}.", field="limit")
+    return int(text)
+
+
+def get_application(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /spark_applications/{application_id}."""
+    run = application_of(ports, call, request)
+    return Answer(mapping.detail_body(run, uuid_of(ports, run), exhausted=_exhausted(ports, call, run)))
+
+
+def _exhausted(ports: Ports, call: Call, run: Run) -> bool:
+    """Whether the run waits because its pool, or the cluster, has no room for it now."""
+    ledger_key = key(Ledger, ports.settings.cluster)
+    ledger = access.read(ports, call, [ledger_key]).get(ledger_key) if run.state is RunState.QUEUED else None
+    return bool(ledger and shortage(ledger, pool_key(run.workspace, run.spec.pool), run.spec.size.amount()))
+
+
+def get_status(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /spark_applications/{application_id}/status."""
+    run = application_of(ports, call, request)
+    return Answer(mapping.status_body(run, uuid_of(ports, run)))
+
+
+def delete_application(ports: Ports, call: Call, request: Request) -> Answer:
+    """DELETE /spark_applications/{application_id}: stops one that lives, removes one that has ended."""
+    run = application_of(ports, call, request)
+    if run.ended:
+        runs.delete_run(ports, call, run.id)
+    else:
+        runs.cancel_run(ports, call, run.id)
+    return Answer(status=204)
+
+
+APPLICATIONS = f"{BASE}/spark_applications"
+OPERATIONS = [
+    Operation("POST", APPLICATIONS, create_application, want_pool),
+    Operation("GET", APPLICATIONS, list_applications, want_pool),
+    Operation("GET", f"{APPLICATIONS}/{{application_id}}", get_application, want_application),
+    Operation("DELETE", f"{APPLICATIONS}/{{application_id}}", delete_application, want_application),
+    Operation("GET", f"{APPLICATIONS}/{{application_id}}/status", get_status, want_application),
+]
