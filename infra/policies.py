@@ -91,7 +91,7 @@ _DISPATCH = (*_RECORDS, _DELETE, _WALK, _START_RING)
 _DRIVE = (*_RECORDS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER)
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
-    "api": (*_RECORDS, _DELETE, _LIST, _WRITE_SPECS, _READ_LOGS),
+    "api": (*_RECORDS, _DELETE, _WALK, _LIST, _WRITE_SPECS, _READ_LOGS),
     "dispatch": (*_DISPATCH, _START_RUN),
     "follow": (*_RECORDS, _DELETE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM),
     "launch": (*_DRIVE, _WAKE),

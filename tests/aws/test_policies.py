@@ -18,7 +18,7 @@ from chalicelib.core.model import CronSchedule, Job, JobActivity, Placement, Run
 from chalicelib.core.states import Intent, RunState
 from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.ports import Delete, Hold, Put, QueueRow, key, runs_of_job
-from chalicelib.services import pools, workflow
+from chalicelib.services import launching, pools
 from chalicelib.services.access import run_secret
 from chalicelib.services.runs import edit_run
 from chalicelib.services.submission import queue_row
@@ -189,7 +189,7 @@ class Story:
 
     def drive(self, function: str, run: int) -> Any:
         """What a state of the run machine does. Each function is a process of its own, and remembers for itself."""
-        workflow._ship_bundle.cache_clear()
+        launching._ship_bundle.cache_clear()
         about = {"workspace": "main", "run": run, "generation": self.record(run).generation}
         token = {"token": f"token-of-{run}"} if function == "launch" else {}
         return self.world.invoke(function, {**about, **token, "waited": 60})
@@ -408,6 +408,32 @@ def _applications(story: Story) -> None:
         assert api("GET", path).status == 200
     assert api("GET", f"{base}/spark_applications", state="accepted").status == 200
     assert api("DELETE", one).status == 204
+    _instances(api, base)
+    _identities(story, login.body["token"])
+
+
+def _instances(api: Any, base: str) -> None:
+    """An instance's defaults and quota, while something waits."""
+    for what, body in (
+        ("default_runtime", {"spark_version": "3.5"}),
+        ("default_configs", {"spark.a": "b"}),
+        ("resource_consumption_limits", {"max_cores": "100", "max_memory": "400Gi"}),
+    ):
+        assert api("PUT", f"{base}/{what}", body).status == 200
+        assert api("GET", f"{base}/{what}").status == 200
+    assert api("PATCH", f"{base}/default_configs", {"spark.a": None}).status == 200
+    assert api("GET", f"{base}/current_resource_consumption").status == 200
+    assert api("DELETE", f"{base}/resource_consumption_limits").status == 204
+
+
+def _identities(story: Story, token: str) -> None:
+    api = story.world.api
+    form = {"grant_type": "password", "username": "admin", "password": "password"}
+    assert api("POST", "/idprovider/v1/auth/identitytoken", form, token="").status == 200
+    told = {"username": "admin", "iam-token": token}
+    assert api("GET", "/v1/preauth/validateAuth", token="", headers=told).status == 200
+    for path in ("/usermgmt/v1/user/apiKey", "/api/v1/usermgmt/v1/user/apiKey"):
+        assert api("GET", path).status == api("POST", path).status == 200
 
 
 def _rings(story: Story) -> None:

@@ -110,10 +110,21 @@ class World:
             service = client.meta.service_model.service_name
             self.calls.append(AwsCall(self._function, service, operation, parameters))
 
-    def api(self, method: str, path: str, body: Any = None, *, token: str | None = None, **query: Any) -> Answer:
+    def api(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **query: Any,
+    ) -> Answer:
         """Send a request through the API function."""
         resource, parameters = _route(path)
         event = api_event(method, path, resource, parameters, query, body, self.token if token is None else token)
+        event["headers"].update(headers or {})
+        event["multiValueHeaders"].update({name: [value] for name, value in (headers or {}).items()})
         with self.acting("api"):
             told = app.app(event, Context())
         self.answered.add((method, resource))
