@@ -88,12 +88,12 @@ _RECORDS = (_READ, _WRITE, _READ_SPECS, _MISS)
 """What reading and changing a run takes."""
 
 _DISPATCH = (*_RECORDS, _DELETE, _WALK, _START_RING)
-_DRIVE = (*_RECORDS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER)
+_DRIVE = (*_RECORDS, _DELETE, _WRITE_SPECS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER)
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api": (*_RECORDS, _DELETE, _WALK, _LIST, _WRITE_SPECS, _READ_LOGS),
     "dispatch": (*_DISPATCH, _START_RUN),
-    "follow": (*_RECORDS, _DELETE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM),
+    "follow": (*_RECORDS, _DELETE, _WAKE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM),
     "launch": (*_DRIVE, _WAKE),
     "check": _DRIVE,
     "finish": (*_RECORDS, _DELETE, _RELEASE, _WRITE_SPECS, _READ_LOGS, _LOOK_AT_DRIVER),

@@ -32,6 +32,11 @@ class ProgramKind(StrEnum):
     PYTHON = "PYTHON"
     JAR = "JAR"
     R = "R"
+    RUN_JOB = "RUN_JOB"
+
+
+FILE_KINDS = frozenset({ProgramKind.PYTHON, ProgramKind.JAR, ProgramKind.R})
+"""Kinds of program that are a file: what names them is a URI."""
 
 
 class Language(StrEnum):
@@ -49,16 +54,19 @@ class Trigger(StrEnum):
     ON_DEMAND = "ON_DEMAND"
     SCHEDULE = "SCHEDULE"
     RETRY = "RETRY"
+    RUN_JOB = "RUN_JOB"
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What the driver executes. `resource` is a URI, or empty for a JAR run whose main class is in `Files.jars`."""
+    """What the driver executes. `resource` is a URI, or empty for a JAR run whose main class is in `Files.jars`; of a
+    run that runs another job, it is that job's id. `parameters` are named ones."""
 
     kind: ProgramKind
     resource: str = ""
     main_class: str = ""
     arguments: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +157,8 @@ class RunSpec:
 
     def amount(self) -> Amount:
         """The capacity that the run holds while it lives: none, where it asks for no driver of its own."""
-        return NOTHING if self.existing_cluster else self.size.amount()
+        driverless = self.existing_cluster or self.program.kind is ProgramKind.RUN_JOB
+        return NOTHING if driverless else self.size.amount()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +166,8 @@ class Run:
     """One Spark driver from submission to a terminal state: its spec, its place among runs, and its state.
 
     A `hidden` run is one whose job was removed: no dialect shows it any more (seed 004, "Delete"), but it still ends
-    properly and gives back what it holds.
+    properly and gives back what it holds. `parent` is the run that made this one and waits for it, `depth` how many
+    there are above it. `next_attempt` is the run that was made when this one failed.
     """
 
     workspace: str
@@ -170,6 +180,9 @@ class Run:
     first_attempt: int = 0
     attempt: int = 0
     trigger: Trigger = Trigger.ON_DEMAND
+    parent: int = 0
+    depth: int = 0
+    next_attempt: int = 0
     not_before: int = 0
     idempotency: str = ""
     state: RunState = RunState.QUEUED

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
 from chalicelib.core.errors import Invalid
-from chalicelib.core.model import RunSpec
+from chalicelib.core.model import FILE_KINDS, RunSpec
 
 IMAGE_ROOTS = ("/opt/spark", "/opt/ibm/spark", "/usr/lib/spark")
 """Where the seeds' examples expect Spark in the image. Such paths are files of the image, wherever Spark is in it."""
@@ -61,7 +61,7 @@ def check_files(spec: RunSpec, schemes: Collection[str], fields: Mapping[str, st
     dialect's."""
     names = fields or {}
     named: list[tuple[str, Iterable[str]]] = [
-        ("program", (spec.program.resource,) if spec.program.resource else ()),
+        ("program", (spec.program.resource,) if spec.program.resource and spec.program.kind in FILE_KINDS else ()),
         ("jars", spec.files.jars),
         ("py_files", spec.files.py_files),
         ("files", (f.partition("#")[0] for f in spec.files.files)),

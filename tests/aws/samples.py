@@ -38,9 +38,10 @@ from chalicelib.ports import Record
 
 SPEC = RunSpec(
     name='näme with "quotes" and ☃',
-    program=Program(ProgramKind.JAR, "s3://b/a.jar", "com.example.Main", ("a", "", "--x=1")),
+    program=Program(ProgramKind.JAR, "s3://b/a.jar", "com.example.Main", ("a", "", "--x=1"), {"p": "1"}),
     kind=RunKind.SESSION,
     pool="etl",
+    existing_cluster="1021-013622-bused793",
     files=Files(jars=("s3://b/x.jar",), packages=("org:a:1",)),
     conf={"spark.a.b": "c"},
     environment={"A": "1"},
@@ -62,6 +63,9 @@ RUN = Run(
     first_attempt=41,
     attempt=1,
     trigger=Trigger.RETRY,
+    parent=40,
+    depth=2,
+    next_attempt=43,
     not_before=1_780_000_060_000,
     idempotency="once",
     state=RunState.TERMINATING,

@@ -376,6 +376,24 @@ def _runs(story: Story, job: int) -> list[Any]:
     return list(story.world.ports.store.page(runs_of_job("main", job), limit=100).records)
 
 
+def _jobs_that_run_jobs(story: Story) -> None:
+    """A run that makes another one, which is cancelled with it while it waits."""
+    settings = {k: v for k, v in submission().items() if k != "run_name"}
+    job = story.world.api("POST", "/api/2.0/jobs/create", settings).body["job_id"]
+    for function in ("launch", "check"):
+        parent = story.granted(spark_python_task=None, run_job_task={"job_id": job})
+        story.drive(function, parent)
+        child = int(story.record(parent).engine_id)
+        story.world.missed()
+        story.drive("launch", parent)  # the execution that is to be woken
+        story.intend(parent)
+        story.drive(function, parent)
+        assert story.record(child).state is RunState.CANCELED
+        story.world.pump()
+        story.drive("finish", parent)
+        assert story.record(parent).state is RunState.CANCELED
+
+
 def _elsewhere(story: Story) -> None:
     """A run of a pool that names a virtual cluster and an execution role of its own."""
     placement = Placement(story.world.other_cluster, POOL_ROLE)
@@ -492,6 +510,7 @@ def lived() -> Iterator[World]:
             _jobs,
             _schedules,
             _fires,
+            _jobs_that_run_jobs,
             _elsewhere,
             _applications,
             _rings,

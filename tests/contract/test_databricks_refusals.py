@@ -68,7 +68,7 @@ BODIES: dict[str, tuple[Any, str, str]] = {
     "a job that runs a job": (
         python(spark_python_task=None, run_job_task={"job_id": 1}),
         INVALID,
-        "run_job_task is not supported by this service yet.",
+        "Job 1 does not exist.",
     ),
     "no cluster": (python(new_cluster=None), INVALID, NO_CLUSTER),
     "an existing cluster without a name": (

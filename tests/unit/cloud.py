@@ -53,6 +53,11 @@ def spec(
     return RunSpec(name, Program(ProgramKind.PYTHON, "s3://bucket/main.py"), pool=pool, size=size, policy=policy)
 
 
+def job_spec(job: int, policy: Policy = Policy()) -> RunSpec:
+    """A program that runs a job and waits for it."""
+    return RunSpec("parent", Program(ProgramKind.RUN_JOB, str(job)), policy=policy)
+
+
 def runs(count: int, *, cores: int = 1 << 40) -> Amount:
     """A limit of so many concurrent runs."""
     return Amount(cores, 1 << 40, 1 << 40, count)
@@ -293,6 +298,8 @@ class Cloud(World):
             assert activity.active == live
         names = [launch.run.id for launch in self.engine.launches]
         assert len(names) == len(set(names)), "a run was given two drivers"
+        parents = [run.parent for run in self.store.all(Run) if run.parent and not run.attempt]
+        assert len(parents) == len(set(parents)), "a run has made two others"
 
     def lose(self, function: str) -> None:
         """The oldest record of a stream's reader was tried too often, and went to the dead letters."""

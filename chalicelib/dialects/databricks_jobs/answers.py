@@ -82,7 +82,8 @@ def state_body(run: Run) -> dict[str, Any]:
     }
 
 
-TRIGGERS = {Trigger.ON_DEMAND: "ONE_TIME", Trigger.SCHEDULE: "PERIODIC", Trigger.RETRY: "RETRY"}
+TRIGGERS = {Trigger.ON_DEMAND: "ONE_TIME", Trigger.SCHEDULE: "PERIODIC", Trigger.RETRY: "RETRY",
+            Trigger.RUN_JOB: "RUN_JOB_TASK"}  # fmt: skip
 
 
 def run_body(run: Run, api_url: str) -> dict[str, Any]:
@@ -90,6 +91,7 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
     one_time = run.job == NO_JOB
     job = run.first_attempt if one_time else run.job
     instance = {"cluster_id": cluster_id(run.id), "spark_context_id": run.application_id}
+    child = _child_of(run)
     original = run.spec.original if run.spec.dialect == DIALECT else {}
     parameters = original.get("overriding_parameters")
     schedule = original.get("schedule") if run.trigger is Trigger.SCHEDULE else None
@@ -102,7 +104,8 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
         **({"schedule": {"pause_status": "UNPAUSED", **schedule}} if schedule else {}),
         "task": _task_of(run.spec),
         "cluster_spec": _cluster_of(run.spec),
-        **({"cluster_instance": {k: v for k, v in instance.items() if v}} if run.engine_id else {}),
+        **({"cluster_instance": {k: v for k, v in instance.items() if v}} if run.engine_id and not child else {}),
+        **child,
         **({"overriding_parameters": parameters} if parameters else {}),
         "start_time": run.created_at,
         **_durations(run),
@@ -128,6 +131,13 @@ def _durations(run: Run) -> dict[str, int]:
         "cleanup_duration": run.ended_at - stopped if run.ended_at and run.started_at else 0,
         "run_duration": run.ended_at - run.created_at if run.ended_at else 0,
     }
+
+
+def _child_of(run: Run) -> dict[str, Any]:
+    """The run that a run-job task has made (from newer versions of the API)."""
+    if run.spec.program.kind is not ProgramKind.RUN_JOB or not run.engine_id:
+        return {}
+    return {"run_job_output": {"run_id": int(run.engine_id)}}
 
 
 def runs_body(runs: Sequence[Run], api_url: str, *, more: bool, most: int) -> dict[str, Any]:
@@ -169,6 +179,7 @@ def output_body(run: Run, api_url: str, logs: str, most: int) -> dict[str, Any]:
     trace = (run.report.get("error") or {}).get("traceback") if isinstance(run.report.get("error"), Mapping) else None
     return {
         "metadata": run_body(run, api_url),
+        **_child_of(run),
         **({"error": run.message} if run.ended and run.state is not S.SUCCEEDED and run.message else {}),
         **({"error_trace": trace} if trace else {}),
         "logs": (cut := _first(logs, most)),
