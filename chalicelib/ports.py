@@ -7,7 +7,7 @@ changed, so it reads again. All concurrency in Sparkplane rests on this.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -22,12 +22,14 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    Move,
     Pool,
     QueueRow,
     Report,
     Run,
     RunKind,
     Token,
+    Upload,
     User,
     Waiter,
 )
@@ -51,6 +53,8 @@ Record = (
     | FeedMark
     | Waiter
     | Report
+    | Upload
+    | Move
 )
 R = TypeVar("R")
 
@@ -71,6 +75,8 @@ KEY_FIELDS: dict[type, tuple[str, ...]] = {
     FeedMark: ("workspace", "run"),
     Waiter: ("workspace", "run"),
     Report: ("workspace", "run"),
+    Upload: ("workspace", "handle"),
+    Move: ("workspace", "source"),
 }
 """What identifies a record of each type."""
 
@@ -261,14 +267,29 @@ class Blobs(Protocol):
     def copy(self, source: str, target: str) -> None:
         """Store a body under another name too."""
 
+    def copy_all(self, pairs: Mapping[str, str]) -> None:
+        """`copy` for each source and target, several at a time; a source that has no body (any more) is passed over."""
+
     def delete(self, names: Collection[str]) -> None:
         """Remove bodies; no error for a name that has none."""
 
     def uri(self, name: str) -> str:
         """The s3:// URI of a name, for Spark."""
 
-    def get_link(self, name: str, *, seconds: int) -> str:
-        """A URL by which anyone can read the body for a while."""
+    def begin(self, name: str) -> str:
+        """Begin to store a body in parts; returns the id of the attempt. Nothing is seen of it before `finish`."""
+
+    def part(self, name: str, upload: str, number: int, body: bytes) -> bool:
+        """Store a part (from 1 on; all but the last of at least 5 MiB), replacing one of that number. False when the
+        attempt is unknown: finished, or given up."""
+
+    def finish(self, name: str, upload: str, parts: int, size: int) -> bool:
+        """Make a body of the parts 1 to `parts`, `size` bytes together. False when the attempt is unknown, or its parts
+        are others."""
+
+    def get_link(self, name: str, *, seconds: int, head: bool = False) -> str:
+        """A URL by which anyone can read the body for a while, with a GET; with `head`, what is known of it, with a
+        HEAD."""
 
     def put_link(self, name: str, *, seconds: int) -> str:
         """A URL by which anyone can write the body, with a PUT, for a while."""

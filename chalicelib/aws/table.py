@@ -20,6 +20,8 @@ other attributes exist only where DynamoDB itself needs them (indexes, stream fi
 | Ledger | `#cluster#<cluster>` | `ledger` | cluster |
 | QueueRow | `#queue#<cluster>#<ws>/<pool>` | `<ready at>#<run>` | pool, oldest first |
 | Hold | `#holds#<cluster>` | `<ws>#<run>` | cluster (the sweep's recount), id |
+| Upload | `<ws>#upload#<handle>` | `upload` | handle |
+| Move | `<ws>#move#<source>` | `move` | the path that is moved |
 | Deployment | `#deployment` | `deployment` |  |
 
 A workspace's name has no `#` and is not empty, so the owner's own partitions (which begin with `#`) cannot be named.
@@ -53,11 +55,13 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    Move,
     Pool,
     QueueRow,
     Report,
     Run,
     Token,
+    Upload,
     User,
     Waiter,
 )
@@ -83,6 +87,8 @@ KEYS: Mapping[type, tuple[str, str]] = {
     FeedMark: ("{0}#run#{1}", "mark"),
     Waiter: ("{0}#run#{1}", "waiter"),
     Report: ("{0}#run#{1}", "report"),
+    Upload: ("{0}#upload#{1}", "upload"),
+    Move: ("{0}#move#{1}", "move"),
     Ledger: ("#cluster#{0}", "ledger"),
     QueueRow: ("#queue#{0}#{1}/{2}", "{3:016d}#{4:016d}"),
     Hold: ("#holds#{0}", "{1}#{2:016d}"),

@@ -243,6 +243,43 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """Bytes that an upload took and that are not part of a file yet: where they are kept, and how many they are."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of the workspace that is being written in blocks. `parts` of it are with the blob store under the id
+    `multipart`; `blocks` come after them. `closing` once its writer has said that all is there."""
+
+    workspace: str
+    handle: int
+    path: str
+    overwrite: bool = False
+    size: int = 0
+    multipart: str = ""
+    parts: int = 0
+    blocks: tuple[Block, ...] = ()
+    closing: bool = False
+    expires_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A file or directory of the workspace that is being moved: a second request goes on where the first was cut."""
+
+    workspace: str
+    source: str
+    target: str
+    expires_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CronSchedule:
     """When a job runs by itself: a Quartz expression in a time zone, since an instant."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from chalicelib.core.capacity import Amount, Ledger, PoolAccount
 from chalicelib.core.model import (
+    Block,
     Deployment,
     Event,
     FeedHead,
@@ -16,6 +17,7 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    Move,
     Placement,
     Policy,
     Pool,
@@ -30,6 +32,7 @@ from chalicelib.core.model import (
     Size,
     Token,
     Trigger,
+    Upload,
     User,
     Waiter,
 )
@@ -79,6 +82,8 @@ RECORDS: list[Record] = [
     JobActivity("main", 7, 3, frozenset({41, 42})),
     Waiter("main", 42, 2, "token", 1_790_000_000_000),
     Report("main", 42, {"exit_code": 3, "finished": True}, 1_790_000_000_000),
+    Upload("main", 99, "/a/b", True, 17, "id", 2, (Block("n", 9),), True, 1_790_000_000_000),
+    Move("main", "/a#b", "/c", 1_790_000_000_000),
     Pool("main", "etl", 1, "3.5", {"a": "b"}, Placement("vc", "role"), {"analytics_engine": {"x": 1}}, 2),
     Ledger(
         "default", AMOUNT, {"main/etl": PoolAccount(AMOUNT, Amount(1), 5, Amount(3, 4, 5, 6)), "b/c d": PoolAccount()}

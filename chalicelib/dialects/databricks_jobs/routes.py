@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import NO_JOB, Job, JobActivity, Run, RunKind
+from chalicelib.dialects.databricks_jobs import dbfs
 from chalicelib.dialects.databricks_jobs.errors import VOICE
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
 from chalicelib.later import later
 from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
 from chalicelib.services import jobs, runs, submission, workflow
 from chalicelib.services.access import Call
+from chalicelib.services.paths import SCHEME, blob
 
 if TYPE_CHECKING:
     from chalicelib.dialects.databricks_jobs import answers, mapping, reading, schemas, tasks
@@ -37,9 +39,9 @@ def _locate(ports: Ports, workspace: str) -> reading.Locate:
     """`dbfs:/a/b` is the workspace's own copy in the blob store; every other URI is itself."""
 
     def locate(uri: str) -> str:
-        if not uri.startswith("dbfs:/"):
+        if not uri.startswith(f"{SCHEME}/"):
             return uri
-        return ports.blobs.uri(f"{workspace}/dbfs/{uri.removeprefix('dbfs:').lstrip('/')}")
+        return ports.blobs.uri(blob(workspace, "/" + uri.removeprefix(SCHEME).lstrip("/")))
 
     return locate
 
@@ -235,4 +237,5 @@ OPERATIONS = [
     Operation("POST", f"{BASE}/runs/cancel", cancel, _want_run),
     Operation("POST", f"{BASE}/runs/cancel-all", cancel_all, _want_activity),
     Operation("POST", f"{BASE}/runs/delete", delete_run, _want_run),
+    *dbfs.OPERATIONS,
 ]
