@@ -192,6 +192,11 @@ def queue_of(cluster: str, workspace: str, pool: str) -> Listing:
     return Listing("queue", QueueRow, (cluster, workspace, pool))
 
 
+def queues_of(cluster: str) -> Listing:
+    """All queues of a cluster, one after the other, each in the order of `queue_of`."""
+    return Listing("queues", QueueRow, (cluster,))
+
+
 def holds_of(cluster: str) -> Listing:
     """Every run that holds capacity in a cluster."""
     return Listing("holds", Hold, (cluster,))
@@ -205,10 +210,22 @@ def events_of(workspace: str) -> Listing:
 def position(listing: Listing, record: Record) -> str:
     """Where a record stands in a listing: what `Page.next` is made of."""
     if isinstance(record, QueueRow):
-        return f"{sort_text(record.ready_at)}#{sort_text(record.run)}"
+        lane = queue_lane(record.workspace, record.pool) if listing.name == "queues" else ""
+        return f"{lane}{sort_text(record.ready_at)}#{sort_text(record.run)}"
     if isinstance(record, Hold):
         return f"{record.workspace}#{sort_text(record.run)}"
     return sort_text(record.sequence if isinstance(record, Event) else record.id)  # type: ignore[union-attr]
+
+
+def queue_lane(workspace: str, pool: str) -> str:
+    """What the positions in `queues_of` of one pool's rows begin with, and no other pool's. Unlike a workspace's name,
+    a pool's may contain anything."""
+    return f"{workspace}/{pool.replace('%', '%25').replace('#', '%23')}#"
+
+
+def beyond(row: QueueRow) -> str:
+    """The position in `queues_of` behind all rows of this one's pool."""
+    return f"{queue_lane(row.workspace, row.pool)}~"
 
 
 class Store(Protocol):

@@ -27,6 +27,7 @@ from chalicelib.core.model import (
 from chalicelib.core.spark import ENTRY_POINT_LIMIT, check_conf, release_for
 from chalicelib.core.states import RunState
 from chalicelib.core.uris import check_files, image_uri
+from chalicelib.core.waiting import too_large
 from chalicelib.ports import Change, Clash, Key, Ports, Put, key
 from chalicelib.services.access import Call, read
 
@@ -212,21 +213,10 @@ def _judge(run: Run, saved: Job | None, activity: JobActivity | None, ledger: Le
         )
     if activity and len(activity.active) >= MAX_ACTIVE_PER_JOB:
         raise TooMany(f"There are already {len(activity.active)} active runs (limit: {MAX_ACTIVE_PER_JOB}).")
-    ceiling = ledger.ceiling(pool_key(run.workspace, run.spec.pool)) if ledger else None
-    if ceiling and not run.spec.amount().fits(ceiling):
-        if not request.park_oversized:
-            raise Unschedulable(oversize_message(run), field="size")
-        return replace(run, reason="OVERSIZED", message=oversize_message(run))
-    return run
-
-
-def oversize_message(run: Run) -> str:
-    """Why a run can never start under the present limits."""
-    amount = run.spec.amount()
-    return (
-        f"The run asks for {amount.cores / 1000:g} cores and {amount.memory / 1024:g} GiB of memory in total, "
-        f"which is more than pool {run.spec.pool} may ever hold."
-    )
+    never = too_large(ledger, pool_key(run.workspace, run.spec.pool), run.spec.amount()) if ledger else None
+    if never and not request.park_oversized:
+        raise Unschedulable(never.message, field="size")
+    return replace(run, reason="OVERSIZED", message=never.message) if never else run
 
 
 def _changes(ports: Ports, run: Run, activity: JobActivity | None, request: Request) -> list[Change]:

@@ -517,7 +517,7 @@ def test_a_pool_takes_the_place_of_a_node_type(service: Service, alice: Client) 
 
 def test_sizes_that_nothing_could_hold_are_refused_with_their_numbers(service: Service, alice: Client) -> None:
     ensure_pool(service.ports, "main", "default", maximum=Amount(4000, 1 << 20, 0, 10))
-    message = "The run asks for 6 cores and 18 GiB of memory in total, which is more than pool default may ever hold."
+    message = "The run asks for 6 cores in total, which is more than the 4 cores that pool default may ever hold."
     job = create(alice)
     with service.unchanged():
         refused(alice.post(f"{JOBS}/runs/submit", python()), 400, INVALID, message)

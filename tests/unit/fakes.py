@@ -215,7 +215,7 @@ def _listed(listing: Listing, r: Any) -> bool:
         }
         return columns[listing.name] == listing.parts and not r.hidden and not (listing.name == "active" and r.ended)
     if isinstance(r, QueueRow):
-        return (r.cluster, r.workspace, r.pool) == listing.parts
+        return (r.cluster, r.workspace, r.pool)[: len(listing.parts)] == listing.parts
     if isinstance(r, Hold):
         return (r.cluster,) == listing.parts
     assert isinstance(r, Job | Event)

@@ -71,13 +71,13 @@ def _result(run: Run) -> str | None:
     return RESULT[INTENT_END.get(run.intent, run.state) if run.state is S.TERMINATING else run.state]
 
 
-def state_body(run: Run) -> dict[str, Any]:
-    """A RunState on the wire."""
+def state_body(run: Run, waiting: str = "") -> dict[str, Any]:
+    """A RunState on the wire. `waiting` is why the run waits, where that is known."""
     result = _result(run)
     return {
         "life_cycle_state": LIFE_CYCLE[run.state],
         **({"result_state": result} if result else {}),
-        "state_message": run.message or _WAITING.get(run.state, ""),
+        "state_message": waiting or run.message or _WAITING.get(run.state, ""),
         "user_cancelled_or_timedout": run.intent is not Intent.NONE or run.state in {S.CANCELED, S.TIMED_OUT},
     }
 
@@ -86,8 +86,8 @@ TRIGGERS = {Trigger.ON_DEMAND: "ONE_TIME", Trigger.SCHEDULE: "PERIODIC", Trigger
             Trigger.RUN_JOB: "RUN_JOB_TASK"}  # fmt: skip
 
 
-def run_body(run: Run, api_url: str) -> dict[str, Any]:
-    """A Run on the wire."""
+def run_body(run: Run, api_url: str, waiting: str = "") -> dict[str, Any]:
+    """A Run on the wire. `waiting` is why it waits, where that is known."""
     one_time = run.job == NO_JOB
     job = run.first_attempt if one_time else run.job
     instance = {"cluster_id": cluster_id(run.id), "spark_context_id": run.application_id}
@@ -100,7 +100,7 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
         "run_id": run.id,
         "number_in_job": run.number_in_job,
         "original_attempt_run_id": run.first_attempt or run.id,
-        "state": state_body(run),
+        "state": state_body(run, waiting),
         **({"schedule": {"pause_status": "UNPAUSED", **schedule}} if schedule else {}),
         "task": _task_of(run.spec),
         "cluster_spec": _cluster_of(run.spec),
@@ -174,11 +174,11 @@ def _cluster_of(spec: RunSpec) -> dict[str, Any]:
     return {"new_cluster": cluster}
 
 
-def output_body(run: Run, api_url: str, logs: str, most: int) -> dict[str, Any]:
+def output_body(run: Run, api_url: str, logs: str, most: int, waiting: str = "") -> dict[str, Any]:
     """What get-output answers for a task that is no notebook: the run, why it failed, and its standard output."""
     trace = (run.report.get("error") or {}).get("traceback") if isinstance(run.report.get("error"), Mapping) else None
     return {
-        "metadata": run_body(run, api_url),
+        "metadata": run_body(run, api_url, waiting),
         **_child_of(run),
         **({"error": run.message} if run.ended and run.state is not S.SUCCEEDED and run.message else {}),
         **({"error_trace": trace} if trace else {}),
