@@ -211,8 +211,6 @@ def _first_that_fits(rows: Sequence[Row], room: Amount) -> int | None:
         if row.amount.fits(room):
             return place
         room = room - row.amount
-        if min(room.cores, room.memory, room.runs) <= 0:
-            return None  # every run asks these
     return None
 
 

@@ -1,6 +1,6 @@
 """Granting capacity. Rung by the table's stream and by timers; safe to ring at any time, from anywhere, twice.
 
-A ring for which there is nothing to do costs one read of the ledger and, unless that is full, one query for all queues.
+A ring for which there is nothing to do costs one read of the ledger, and one query for each queue that is not empty.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chalicelib.core import transitions
-from chalicelib.core.capacity import NOTHING, Amount, Ledger, plan, pool_key
+from chalicelib.core.capacity import NOTHING, Ledger, plan, pool_key
 from chalicelib.core.errors import Conflict
 from chalicelib.core.model import Hold, QueueRow, Run
 from chalicelib.core.states import RunState
@@ -21,9 +21,6 @@ GRANTS_AT_ONCE = 30
 
 HEADS = 50
 
-SMALLEST = Amount(cores=1, memory=1, runs=1)
-"""What every run asks at least. While there is no room for it, nothing is read: whatever makes room rings."""
-
 
 def dispatch(ports: Ports, cluster: str) -> list[Run]:
     """Grant all that can be granted now, and ring again for what becomes ready later. Returns the runs granted."""
@@ -34,8 +31,7 @@ def dispatch(ports: Ports, cluster: str) -> list[Run]:
         ledger: Ledger | None = ports.store.fetch([ledger_key]).get(ledger_key)
         if ledger is None:
             return granted
-        full = not SMALLEST.fits(ledger.free())
-        rows, after = ([], ledger) if full else plan(ledger, _queues(ports, ledger), GRANTS_AT_ONCE)
+        rows, after = plan(ledger, _queues(ports, ledger), GRANTS_AT_ONCE)
         if not rows:
             return granted
         try:
