@@ -44,8 +44,9 @@ class Evidence:
     known: Outcome | None = None
 
 
-PROGRAM_NOT_FOUND = "ProgramNotFound"
-"""The error type by which the bootstrap says that there is no program to run."""
+SENTENCES: Mapping[str, str] = {"ProgramNotFound": "PROGRAM_NOT_FOUND", "NotebookFailed": "NOTEBOOK_FAILED"}
+"""Error types of the bootstrap's own whose message is a whole sentence -> the reason: there is no program to run; a
+notebook's end that is no exception of its own."""
 
 _PLATFORM_FAILURES = frozenset({"INTERNAL_ERROR", "CLUSTER_UNAVAILABLE"})
 
@@ -76,8 +77,8 @@ def _intent_message(run: Run) -> str:
 def _failure(evidence: Evidence) -> Outcome:
     report = evidence.report or {}
     error, code = report.get("error"), report.get("exit_code")
-    if isinstance(error, Mapping) and error.get("type") == PROGRAM_NOT_FOUND:
-        return Outcome(RunState.FAILED, "PROGRAM_NOT_FOUND", str(error.get("message", "")))
+    if isinstance(error, Mapping) and error.get("type") in SENTENCES:
+        return Outcome(RunState.FAILED, SENTENCES[error["type"]], str(error.get("message", "")))
     if isinstance(error, Mapping) and error.get("type"):
         text = f"{error['type']}: {error.get('message', '')}".rstrip(": ")
         return Outcome(RunState.FAILED, "PROGRAM_RAISED", text)

@@ -97,7 +97,9 @@ def resolve(run: Run) -> RunSpec:
     values = values_of(run)
     arguments = resolve_texts(spec.program.arguments, values)
     check_resolved(arguments, ascii_only=rules.ascii_only, most=rules.most_bytes)
-    program = replace(spec.program, arguments=arguments)
+    parameters = resolve_map(spec.program.parameters, values)
+    check_resolved(parameters, ascii_only=rules.ascii_only, most=rules.most_bytes)
+    program = replace(spec.program, arguments=arguments, parameters=parameters)
     if not rules.everywhere:
         return replace(spec, program=program)
     program = replace(
@@ -108,7 +110,12 @@ def resolve(run: Run) -> RunSpec:
 
 
 def _mentions(spec: RunSpec) -> bool:
-    lists = [spec.program.arguments, spec.conf.values(), *(getattr(spec.files, f.name) for f in fields(Files))]
+    lists = [
+        spec.program.arguments,
+        spec.program.parameters.values(),
+        spec.conf.values(),
+        *(getattr(spec.files, f.name) for f in fields(Files)),
+    ]
     texts = (spec.program.resource, spec.program.main_class, *(text for listed in lists for text in listed))
     return any("{{" in text for text in texts)
 

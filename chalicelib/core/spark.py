@@ -13,7 +13,7 @@ from typing import Any
 
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import Files, Program, ProgramKind, RunSpec, Size
+from chalicelib.core.model import BOOTSTRAPPED, Files, Program, ProgramKind, RunSpec, Size
 from chalicelib.core.quantities import format_memory, parse_memory, whole_cores
 
 RELEASES: Mapping[str, str] = {
@@ -230,7 +230,7 @@ def _properties(spec: RunSpec) -> dict[str, str]:
             "spark.dynamicAllocation.shuffleTracking.enabled": "true",
             "spark.dynamicAllocation.minExecutors": str(size.executors),
         }
-    native = spec.program.kind is not ProgramKind.PYTHON
+    native = spec.program.kind not in BOOTSTRAPPED
     environment = {
         f"{scope}.{name}": value
         for name, value in spec.environment.items()

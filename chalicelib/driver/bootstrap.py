@@ -36,9 +36,9 @@ def main(config: Mapping[str, Any]) -> NoReturn:
     """Run the program of `config` and leave by SystemExit with its exit code. Must be called on the main thread.
 
     config: "run" ("<workspace>.<run id>"), "api" (base URL for reports, or ""), "secret" (the run's bearer secret),
-    "program" ({"uri", "arguments"}), "environment" (for driver and executors), "secrets" (optional: like environment,
-    but never in a Spark conf, so it reaches the driver's Python and Python workers only) and "image_roots" (see
-    `program`).
+    "program" ({"uri", "arguments"}, or {"notebook", "revision", "parameters"}), "environment" (for driver and
+    executors), "secrets" (optional: like environment, but never in a Spark conf, so it reaches the driver's Python and
+    Python workers only) and "image_roots" (see `program`).
     """
     secrets = dict(config.get("secrets") or {})
     reporter = Reporter(config.get("api") or "", config["run"], config["secret"])
@@ -56,6 +56,10 @@ def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter)
         for_executors = environment.apply(config.get("environment") or {})
         secrets = environment.apply(secrets)
         SparkHook(for_executors, secrets, reporter.started).install()
+        if "notebook" in program:
+            from .notebook.run import run_notebook
+
+            return run_notebook(config, sorted(secrets))
         path = find_program(program["uri"], roots, fetched_by_spark_submit)
         arguments = [map_argument(argument, roots) for argument in program.get("arguments") or ()]
     except ProgramNotFound as error:
@@ -93,7 +97,8 @@ class Ending:
         stop_spark()
         self._over = True
         if self.outcome is not None:
-            self._reporter.finish({"exit_code": self.outcome.exit_code, "error": self._redacted(self.outcome.error)})
+            ended = {"exit_code": self.outcome.exit_code, "error": self._redacted(self.outcome.error)}
+            self._reporter.finish({**self.outcome.facts, **ended})
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Tell, then die of the same signal, so that the exit status is honest. Spark's JVM stops Spark by itself."""

@@ -13,7 +13,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import ModuleType, TracebackType
     from typing import Any
 
@@ -25,13 +25,16 @@ class Outcome:
     """How a program ended.
 
     `exit` is the SystemExit to leave with, `exit_code` what the process will end with (0 to 255), and `error` what went
-    wrong ({"type", "message", "traceback"}) or None.
+    wrong ({"type", "message", "traceback"}) or None. `facts` is what else the last report says.
     """
 
-    def __init__(self, exit: SystemExit, error: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, exit: SystemExit, error: dict[str, str] | None = None, facts: Mapping[str, Any] | None = None
+    ) -> None:
         self.exit = exit
         self.exit_code = _exit_code(exit.code)
         self.error = error
+        self.facts = dict(facts or {})
 
 
 def run_main(path: str, arguments: Sequence[str]) -> Outcome:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import ProgramKind, Run
+from chalicelib.core.model import BOOTSTRAPPED, Program, ProgramKind, Run
 from chalicelib.core.references import resolve
 from chalicelib.core.uris import IMAGE_ROOTS, image_uri
 from chalicelib.driver.bundle import bundle, launch_file
@@ -22,15 +23,13 @@ def launch_of(ports: Ports, run: Run) -> Launch:
     run that turns out to be none that could be started."""
     run = _resolved(ports, run)
     program, main = run.spec.program, run.spec.program.resource
-    if program.kind is ProgramKind.RUN_JOB:
-        return Launch(run, "", ())
-    if program.kind is not ProgramKind.PYTHON:
+    if program.kind not in BOOTSTRAPPED:
         return Launch(run, image_uri(main or run.spec.files.jars[0]), program.arguments)
     config = {
         "run": external_name(run.workspace, run.id),
         "api": ports.settings.api_url,
         "secret": run_secret(ports, run.workspace, run.id),
-        "program": {"uri": main, "arguments": list(program.arguments)},
+        "program": _told(program),
         "environment": dict(run.spec.environment),
         "image_roots": list(IMAGE_ROOTS),
     }
@@ -38,6 +37,13 @@ def launch_of(ports: Ports, run: Run) -> Launch:
     ports.blobs.put(entry, launch_file(config).encode(), "text/x-python")
     staged = (main,) if main.startswith(("s3://", "s3a://")) else ()
     return Launch(run, ports.blobs.uri(entry), (), (_ship_bundle(ports.blobs),), staged)
+
+
+def _told(program: Program) -> dict[str, Any]:
+    """The program as the bootstrap takes it (`driver.bootstrap.main`)."""
+    if program.kind is ProgramKind.NOTEBOOK:
+        return {"notebook": program.resource, "revision": program.revision, "parameters": dict(program.parameters)}
+    return {"uri": program.resource, "arguments": list(program.arguments)}
 
 
 def _resolved(ports: Ports, run: Run) -> Run:

@@ -17,11 +17,11 @@ from chalicelib.core import transitions
 from chalicelib.core.diagnosis import last_error
 from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_external_name
-from chalicelib.core.model import ProgramKind, Report, Run, Trigger, Waiter
+from chalicelib.core.model import BOOTSTRAPPED, Report, Run, Trigger, Waiter
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, exit_code, next_attempt, outcome
 from chalicelib.core.spark import application_id_in
 from chalicelib.core.states import HOLDING, Intent, RunState
-from chalicelib.ports import Clash, Engine, EngineJob, EngineRefused, Ports, Put, key
+from chalicelib.ports import Clash, EngineJob, EngineRefused, Ports, Put, key
 from chalicelib.services.engines import engine_of
 from chalicelib.services.launching import launch_of
 from chalicelib.services.runs import edit_run, ending
@@ -195,7 +195,7 @@ def _with_report(ports: Ports, workspace: str, run: int) -> Run | None:
 
 def _told_by_log(run: Run) -> bool:
     """Whether the driver's log has to tell what the bootstrap did not: of native programs, and of ones that died."""
-    return run.spec.program.kind is not ProgramKind.PYTHON or not run.report.get("finished")
+    return run.spec.program.kind not in BOOTSTRAPPED or not run.report.get("finished")
 
 
 def _evidence(ports: Ports, run: Run, log: str) -> Evidence:
@@ -239,8 +239,6 @@ def _retry(ports: Ports, run: Run, ended: Outcome) -> Run | None:
         first_attempt=run.first_attempt,
         attempt=run.attempt + 1,
         trigger=Trigger.RETRY,
-        parent=run.parent,
-        depth=run.depth,
         not_before=not_before,
     )
 
@@ -270,32 +268,13 @@ def heard(ports: Ports, engine_id: str) -> None:
     name = parse_external_name(job.name) if job else None
     if job is None or name is None:
         return
-    run, waiter = _waited_for(ports, *name)
-    if run is not None:
-        _tell(ports, run, waiter, ports.engine, job)
-
-
-def heard_of_child(ports: Ports, child: Run) -> None:
-    """Something happened to a run that another one waits for, says the stream: the same for that one."""
-    run, waiter = _waited_for(ports, child.workspace, child.parent)
-    if run is None:
-        return
-    engine = engine_of(ports, run)
-    if job := engine.describe(str(child.id)):
-        _tell(ports, run, waiter, engine, job)
-
-
-def _waited_for(ports: Ports, workspace: str, run: int) -> tuple[Run | None, Waiter | None]:
-    keys = [key(Run, workspace, run), key(Waiter, workspace, run)]
+    keys = [key(Run, *name), key(Waiter, *name)]
     found = ports.store.fetch(keys)
-    return found.get(keys[0]), found.get(keys[1])
-
-
-def _tell(ports: Ports, run: Run, waiter: Waiter | None, engine: Engine, job: EngineJob) -> None:
-    """Record what an engine says of a run's driver, and wake the execution that waits when the driver is over."""
-    if run.ended and not job.ended:
-        engine.cancel(job.id)  # a launch that came too late
-    if run.ended or run.state not in HOLDING:
+    run: Run | None = found.get(keys[0])
+    waiter: Waiter | None = found.get(keys[1])
+    if run is not None and run.ended and not job.ended:
+        ports.engine.cancel(engine_id)  # a launch that came too late
+    if run is None or run.ended or run.state not in HOLDING:
         return
     observed = _observe(ports, run, job) if run.state is not RunState.GRANTED else run
     if job.ended and observed and waiter and waiter.generation == observed.generation:
@@ -313,7 +292,7 @@ def report(ports: Ports, workspace: str, run: int, told: Mapping[str, Any]) -> N
 
     What is kept is bounded; a report for a run that has ended or does not exist is ignored.
     """
-    kept = {name: told[name] for name in ("exit_code", "error", "signal", "finished") if name in told}
+    kept = {name: told[name] for name in ("exit_code", "error", "signal", "finished", "notebook") if name in told}
     if len(json.dumps(kept)) > REPORT_MOST:
         code = told.get("exit_code")
         kept = {"exit_code": code if isinstance(code, int) else None, "finished": True}

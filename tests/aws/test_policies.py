@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,7 +18,7 @@ from chalicelib.core.model import CronSchedule, Job, JobActivity, Placement, Run
 from chalicelib.core.states import Intent, RunState
 from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.ports import Delete, Hold, Put, QueueRow, key, runs_of_job
-from chalicelib.services import launching, pools
+from chalicelib.services import launching, pools, results
 from chalicelib.services.access import run_secret
 from chalicelib.services.runs import edit_run
 from chalicelib.services.submission import queue_row
@@ -76,28 +75,10 @@ def _dynamodb(operation: str, told: Mapping[str, Any]) -> list[Need]:
     return [(f"dynamodb:{operation}", arn("dynamodb", f"table/{told['TableName']}") + index, {})]
 
 
-S3_ACTIONS = {
-    "HeadObject": "GetObject",
-    "CreateMultipartUpload": "PutObject",
-    "UploadPart": "PutObject",
-    "UploadPartCopy": "PutObject",
-    "CompleteMultipartUpload": "PutObject",
-    "CopyObject": "PutObject",
-    "ListParts": "ListMultipartUploadParts",
-}
-"""What IAM calls an operation on an object, when that is not its own name."""
-
-
 def _s3(operation: str, told: Mapping[str, Any]) -> list[Need]:
     bucket = f"arn:aws:s3:::{told['Bucket']}"
-    if operation == "ListObjectsV2":
-        return [("s3:ListBucket", bucket, {"s3:prefix": told["Prefix"]})]
-    if operation == "DeleteObjects":
-        return [("s3:DeleteObject", f"{bucket}/{one['Key']}", {}) for one in told["Delete"]["Objects"]]
-    needs: list[Need] = [(f"s3:{S3_ACTIONS.get(operation, operation)}", f"{bucket}/{told['Key']}", {})]
-    if "CopySource" in told:
-        needs.append(("s3:GetObject", f"arn:aws:s3:::{told['CopySource']}", {}))
-    if operation in {"GetObject", "HeadObject"}:  # or a missing key is "access denied", which the code does not handle
+    needs: list[Need] = [(f"s3:{operation}", f"{bucket}/{told['Key']}", {})]
+    if operation == "GetObject":  # without this, a missing key is "access denied", which is not what the code handles
         needs.append(("s3:ListBucket", bucket, {}))
     return needs
 
@@ -257,6 +238,26 @@ def _a_good_run(story: Story) -> None:
     assert story.world.api("POST", "/api/2.0/jobs/runs/delete", {"run_id": run}).status == 200
 
 
+def _notebooks(story: Story) -> None:
+    """A notebook's driver asks where it may leave its results, and leaves them there in the API's name."""
+    task = {"notebook_task": {"notebook_path": "/Shared/work"}, "spark_python_task": None}
+    run = story.granted(**task)
+    story.drive("launch", run)
+    files, secret = {results.PAGE: 4, results.RESULT: 4}, _secret(story, run)
+    told = story.world.api("POST", f"/driver/v1/runs/main.{run}/links", {"files": files}, token=secret)
+    assert set(told.body["links"]) == set(files)
+    with story.world.acting("api"):
+        for name in files:
+            story.world.ports.blobs.put(results.result_name("main", run, name), b"told")
+    report = {"notebook": {"exited": True, "stored": sorted(files)}, "finished": True, "exit_code": 0}
+    assert story.world.api("POST", f"/driver/v1/runs/main.{run}/report", report, token=secret).status == 200
+    story.end(run, "COMPLETED")
+    story.drive("finish", run)
+    output = story.world.api("GET", "/api/2.0/jobs/runs/get-output", run_id=run).body
+    assert output["notebook_output"] == {"result": "told", "truncated": False}
+    assert story.world.api("GET", "/api/2.0/jobs/runs/export", run_id=run).body["views"][0]["content"] == "told"
+
+
 def _secret(story: Story, run: int) -> str:
     return run_secret(story.world.ports, "main", run)
 
@@ -395,24 +396,6 @@ def _runs(story: Story, job: int) -> list[Any]:
     return list(story.world.ports.store.page(runs_of_job("main", job), limit=100).records)
 
 
-def _jobs_that_run_jobs(story: Story) -> None:
-    """A run that makes another one, which is cancelled with it while it waits."""
-    settings = {k: v for k, v in submission().items() if k != "run_name"}
-    job = story.world.api("POST", "/api/2.0/jobs/create", settings).body["job_id"]
-    for function in ("launch", "check"):
-        parent = story.granted(spark_python_task=None, run_job_task={"job_id": job})
-        story.drive(function, parent)
-        child = int(story.record(parent).engine_id)
-        story.world.missed()
-        story.drive("launch", parent)  # the execution that is to be woken
-        story.intend(parent)
-        story.drive(function, parent)
-        assert story.record(child).state is RunState.CANCELED
-        story.world.pump()
-        story.drive("finish", parent)
-        assert story.record(parent).state is RunState.CANCELED
-
-
 def _elsewhere(story: Story) -> None:
     """A run of a pool that names a virtual cluster and an execution role of its own."""
     placement = Placement(story.world.other_cluster, POOL_ROLE)
@@ -516,29 +499,6 @@ def _repairs(story: Story) -> None:
     assert story.record(run).generation == 2
 
 
-def _files(story: Story) -> None:
-    """Files of the workspace: whole, in blocks, in parts; looked at, moved and deleted."""
-    base, api = "/api/2.0/dbfs", story.world.api
-
-    def did(verb: str, **body: Any) -> Any:
-        answer = api("POST", f"{base}/{verb}", body)
-        assert answer.status == 200, answer
-        return answer.body
-
-    did("mkdirs", path="/d")
-    did("put", path="/d/small", contents="YQ==")
-    for count in (1, 9):
-        handle = did("create", path=f"/d/{count}")["handle"]
-        for _ in range(count):
-            did("add-block", handle=handle, data=base64.b64encode(bytes(1 << 20)).decode())
-        did("close", handle=handle)
-    for verb in ("get-status", "list", "read"):
-        answer = api("GET", f"{base}/{verb}", {"path": "/d/9"})
-        assert answer.status == 200, answer
-    did("move", source_path="/d", destination_path="/e")
-    did("delete", path="/e", recursive=True)
-
-
 @pytest.fixture(scope="module")
 def lived() -> Iterator[World]:
     """A deployment that has been through everything."""
@@ -547,15 +507,14 @@ def lived() -> Iterator[World]:
         world.api("GET", "/health", token="")
         for chapter in (
             _a_good_run,
+            _notebooks,
             _launches_that_died,
             _cancels,
             _jobs,
             _schedules,
             _fires,
-            _jobs_that_run_jobs,
             _elsewhere,
             _applications,
-            _files,
             _rings,
             _repairs,
         ):

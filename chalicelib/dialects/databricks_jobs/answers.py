@@ -71,27 +71,25 @@ def _result(run: Run) -> str | None:
     return RESULT[INTENT_END.get(run.intent, run.state) if run.state is S.TERMINATING else run.state]
 
 
-def state_body(run: Run, waiting: str = "") -> dict[str, Any]:
-    """A RunState on the wire. `waiting` is why the run waits, where that is known."""
+def state_body(run: Run) -> dict[str, Any]:
+    """A RunState on the wire."""
     result = _result(run)
     return {
         "life_cycle_state": LIFE_CYCLE[run.state],
         **({"result_state": result} if result else {}),
-        "state_message": waiting or run.message or _WAITING.get(run.state, ""),
+        "state_message": run.message or _WAITING.get(run.state, ""),
         "user_cancelled_or_timedout": run.intent is not Intent.NONE or run.state in {S.CANCELED, S.TIMED_OUT},
     }
 
 
-TRIGGERS = {Trigger.ON_DEMAND: "ONE_TIME", Trigger.SCHEDULE: "PERIODIC", Trigger.RETRY: "RETRY",
-            Trigger.RUN_JOB: "RUN_JOB_TASK"}  # fmt: skip
+TRIGGERS = {Trigger.ON_DEMAND: "ONE_TIME", Trigger.SCHEDULE: "PERIODIC", Trigger.RETRY: "RETRY"}
 
 
-def run_body(run: Run, api_url: str, waiting: str = "") -> dict[str, Any]:
-    """A Run on the wire. `waiting` is why it waits, where that is known."""
+def run_body(run: Run, api_url: str) -> dict[str, Any]:
+    """A Run on the wire."""
     one_time = run.job == NO_JOB
     job = run.first_attempt if one_time else run.job
     instance = {"cluster_id": cluster_id(run.id), "spark_context_id": run.application_id}
-    child = _child_of(run)
     original = run.spec.original if run.spec.dialect == DIALECT else {}
     parameters = original.get("overriding_parameters")
     schedule = original.get("schedule") if run.trigger is Trigger.SCHEDULE else None
@@ -100,12 +98,11 @@ def run_body(run: Run, api_url: str, waiting: str = "") -> dict[str, Any]:
         "run_id": run.id,
         "number_in_job": run.number_in_job,
         "original_attempt_run_id": run.first_attempt or run.id,
-        "state": state_body(run, waiting),
+        "state": state_body(run),
         **({"schedule": {"pause_status": "UNPAUSED", **schedule}} if schedule else {}),
         "task": _task_of(run.spec),
         "cluster_spec": _cluster_of(run.spec),
-        **({"cluster_instance": {k: v for k, v in instance.items() if v}} if run.engine_id and not child else {}),
-        **child,
+        **({"cluster_instance": {k: v for k, v in instance.items() if v}} if run.engine_id else {}),
         **({"overriding_parameters": parameters} if parameters else {}),
         "start_time": run.created_at,
         **_durations(run),
@@ -133,13 +130,6 @@ def _durations(run: Run) -> dict[str, int]:
     }
 
 
-def _child_of(run: Run) -> dict[str, Any]:
-    """The run that a run-job task has made (from newer versions of the API)."""
-    if run.spec.program.kind is not ProgramKind.RUN_JOB or not run.engine_id:
-        return {}
-    return {"run_job_output": {"run_id": int(run.engine_id)}}
-
-
 def runs_body(runs: Sequence[Run], api_url: str, *, more: bool, most: int) -> dict[str, Any]:
     """A page of runs: as many of them as fit an answer of so many bytes, as Lambda counts them (JSON within JSON), and
     whether there are others."""
@@ -164,6 +154,8 @@ def _task_of(spec: RunSpec) -> dict[str, Any]:
     if program.kind is ProgramKind.JAR:
         jar = {"main_class_name": program.main_class, "parameters": list(program.arguments)}
         return {"spark_jar_task": {**jar, **({"jar_uri": program.resource} if program.resource else {})}}
+    if program.kind is ProgramKind.NOTEBOOK:
+        return {"notebook_task": {"notebook_path": program.resource, "base_parameters": dict(program.parameters)}}
     return {"spark_submit_task": {"parameters": [program.resource, *program.arguments]}}
 
 
@@ -174,16 +166,34 @@ def _cluster_of(spec: RunSpec) -> dict[str, Any]:
     return {"new_cluster": cluster}
 
 
-def output_body(run: Run, api_url: str, logs: str, most: int, waiting: str = "") -> dict[str, Any]:
+def output_body(run: Run, api_url: str, logs: str, most: int) -> dict[str, Any]:
     """What get-output answers for a task that is no notebook: the run, why it failed, and its standard output."""
-    trace = (run.report.get("error") or {}).get("traceback") if isinstance(run.report.get("error"), Mapping) else None
     return {
-        "metadata": run_body(run, api_url, waiting),
-        **_child_of(run),
-        **({"error": run.message} if run.ended and run.state is not S.SUCCEEDED and run.message else {}),
-        **({"error_trace": trace} if trace else {}),
+        "metadata": run_body(run, api_url),
+        **_error(run),
         "logs": (cut := _first(logs, most)),
         "logs_truncated": len(cut) < len(logs),
+    }
+
+
+def notebook_output_body(run: Run, api_url: str, result: str | None, truncated: bool) -> dict[str, Any]:
+    """What get-output answers for a notebook. One that has not called exit() has an output without a result."""
+    output = {} if result is None else {"result": result, "truncated": truncated}
+    return {"metadata": run_body(run, api_url), "notebook_output": output, **_error(run)}
+
+
+def export_body(run: Run, page: str) -> dict[str, Any]:
+    """What export answers: the notebook as a page."""
+    name = run.spec.program.resource.rpartition("/")[2]
+    return {"views": [{"content": page, "name": name, "type": "NOTEBOOK"}]}
+
+
+def _error(run: Run) -> dict[str, Any]:
+    told = run.report.get("error")
+    trace = told.get("traceback") if isinstance(told, Mapping) else None
+    return {
+        **({"error": run.message} if run.ended and run.state is not S.SUCCEEDED and run.message else {}),
+        **({"error_trace": trace} if trace else {}),
     }
 
 

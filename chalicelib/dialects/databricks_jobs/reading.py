@@ -63,6 +63,15 @@ def parameters(texts: tuple[str, ...], field: str, *, ascii_only: bool = True) -
     return texts
 
 
+def parameter_map(texts: Mapping[str, str], field: str) -> dict[str, str]:
+    """A notebook's parameters, checked as `parameters` checks a list."""
+    if len(json.dumps({field.rpartition(".")[2]: dict(texts)}).encode()) > MAX_PARAMETERS:
+        raise Invalid(
+            f"{field}: the JSON representation of the parameters exceeds {MAX_PARAMETERS} bytes.", field=field
+        )
+    return ascii_map(texts, field)
+
+
 def ascii_map(texts: Mapping[str, str], field: str) -> dict[str, str]:
     for name, value in texts.items():
         if not (name + value).isascii():

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.core.capacity import Ledger
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import MAX_ID
-from chalicelib.core.model import NO_JOB, Job, JobActivity, Run, RunKind
-from chalicelib.dialects.databricks_jobs import dbfs
+from chalicelib.core.model import NO_JOB, Job, JobActivity, ProgramKind, Run, RunKind
 from chalicelib.dialects.databricks_jobs.errors import VOICE
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
 from chalicelib.later import later
 from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
-from chalicelib.services import jobs, pools, runs, submission, workflow
+from chalicelib.services import jobs, results, runs, submission, workflow
 from chalicelib.services.access import Call
-from chalicelib.services.paths import SCHEME, blob
 
 if TYPE_CHECKING:
     from chalicelib.dialects.databricks_jobs import answers, mapping, reading, schemas, tasks
@@ -40,9 +37,9 @@ def _locate(ports: Ports, workspace: str) -> reading.Locate:
     """`dbfs:/a/b` is the workspace's own copy in the blob store; every other URI is itself."""
 
     def locate(uri: str) -> str:
-        if not uri.startswith(f"{SCHEME}/"):
+        if not uri.startswith("dbfs:/"):
             return uri
-        return ports.blobs.uri(blob(workspace, "/" + uri.removeprefix(SCHEME).lstrip("/")))
+        return ports.blobs.uri(f"{workspace}/dbfs/{uri.removeprefix('dbfs:').lstrip('/')}")
 
     return locate
 
@@ -65,17 +62,6 @@ def _want_activity(ports: Ports, workspace: str, request: Request) -> Collection
 
 def _want_run(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
     return [key(Run, workspace, _id(quiet_fields(request), "run_id"))]
-
-
-def _want_shown_run(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
-    """A run to be shown; with the ledger, that tells why it waits, if it does."""
-    return [*_want_run(ports, workspace, request), key(Ledger, ports.settings.cluster)]
-
-
-def _waiting(ports: Ports, call: Call, run: Run) -> str:
-    """Why a run waits, empty for one that does not."""
-    place = pools.queue_place(ports, call, run)
-    return place.message if place else ""
 
 
 def _want_submission(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
@@ -204,15 +190,25 @@ def list_runs(ports: Ports, call: Call, request: Request) -> Answer:
 def get_run(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/get."""
     run = runs.get_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id)
-    return Answer(answers.run_body(run, ports.settings.api_url, _waiting(ports, call, run)))
+    return Answer(answers.run_body(run, ports.settings.api_url))
 
 
 def get_output(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/get-output."""
     run = runs.get_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id)
+    if run.spec.program.kind is ProgramKind.NOTEBOOK:
+        told = results.notebook_result(ports, run)
+        return Answer(answers.notebook_output_body(run, ports.settings.api_url, told.text, told.truncated))
     logs = workflow.driver_log(ports, run, "stdout", limit=MAX_LOGS + 1)
-    waiting = _waiting(ports, call, run)
-    return Answer(answers.output_body(run, ports.settings.api_url, logs, MAX_LOGS, waiting))
+    return Answer(answers.output_body(run, ports.settings.api_url, logs, MAX_LOGS))
+
+
+def export(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /jobs/runs/export: the notebook as it ran. Notebooks here have no dashboards."""
+    query = reading.parse(schemas.RunsExport, request.fields)
+    run = runs.get_run(ports, call, query.run_id)
+    page = results.notebook_page(ports, run)
+    return Answer({"views": []} if query.views_to_export == "DASHBOARDS" else answers.export_body(run, page))
 
 
 def cancel(ports: Ports, call: Call, request: Request) -> Answer:
@@ -245,10 +241,10 @@ OPERATIONS = [
     Operation("POST", f"{BASE}/run-now", run_now, _want_submission),
     Operation("POST", f"{BASE}/runs/submit", submit, _want_submission),
     Operation("GET", f"{BASE}/runs/list", list_runs, _want_job),
-    Operation("GET", f"{BASE}/runs/get", get_run, _want_shown_run),
-    Operation("GET", f"{BASE}/runs/get-output", get_output, _want_shown_run),
+    Operation("GET", f"{BASE}/runs/get", get_run, _want_run),
+    Operation("GET", f"{BASE}/runs/get-output", get_output, _want_run),
+    Operation("GET", f"{BASE}/runs/export", export, _want_run),
     Operation("POST", f"{BASE}/runs/cancel", cancel, _want_run),
     Operation("POST", f"{BASE}/runs/cancel-all", cancel_all, _want_activity),
     Operation("POST", f"{BASE}/runs/delete", delete_run, _want_run),
-    *dbfs.OPERATIONS,
 ]

@@ -14,6 +14,7 @@ from chalicelib.dialects.wire import Bool, Int, TextMap, Wire
 Texts = tuple[str, ...]
 
 MAX_POOL_NAME = 255
+MAX_PATH = 4096
 MAX_CLUSTER_ID = 255
 PoolName = Annotated[str, Field(min_length=1, max_length=MAX_POOL_NAME)]
 
@@ -91,13 +92,6 @@ class SparkSubmitTask(Wire):
     parameters: Texts = ()
 
 
-class RunJobTask(Wire):
-    """Another saved job; its named parameters are from newer versions of the API."""
-
-    job_id: Int
-    job_parameters: TextMap = Field(default_factory=dict)
-
-
 class CronSchedule(Wire):
     """When a job runs by itself."""
 
@@ -106,8 +100,17 @@ class CronSchedule(Wire):
     pause_status: Literal["PAUSED", "UNPAUSED"] = "UNPAUSED"
 
 
+class NotebookTask(Wire):
+    """A notebook of the workspace. `revision_timestamp` is an instant in epoch milliseconds."""
+
+    notebook_path: Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
+    revision_timestamp: Annotated[Int, Field(ge=0)] | None = None
+    base_parameters: TextMap = Field(default_factory=dict)
+    source: Literal["WORKSPACE", "GIT"] = "WORKSPACE"
+
+
 TASKS = ("notebook_task", "spark_jar_task", "spark_python_task", "spark_submit_task", "pipeline_task", "run_job_task")
-TASKS_WITHOUT_ENGINE = ("notebook_task", "pipeline_task")
+TASKS_WITHOUT_ENGINE = ("pipeline_task", "run_job_task")
 MULTI_TASK = ("tasks", "job_clusters", "git_source")
 """Fields of newer versions that change what a request means; ignoring them would run something else."""
 
@@ -120,9 +123,9 @@ class TaskSettings(Wire):
     spark_python_task: SparkPythonTask | None = None
     spark_jar_task: SparkJarTask | None = None
     spark_submit_task: SparkSubmitTask | None = None
-    notebook_task: Any = None
+    notebook_task: NotebookTask | None = None
     pipeline_task: Any = None
-    run_job_task: RunJobTask | None = None
+    run_job_task: Any = None
     libraries: tuple[Library, ...] = ()
     timeout_seconds: Annotated[Int, Field(ge=0)] = 0
     email_notifications: Any = None
@@ -185,6 +188,13 @@ class RunId(Wire):
     """A request about one run."""
 
     run_id: Int
+
+
+class RunsExport(Wire):
+    """A request for a run's views."""
+
+    run_id: Int
+    views_to_export: Literal["CODE", "DASHBOARDS", "ALL"] = "CODE"
 
 
 class RunsList(Wire):

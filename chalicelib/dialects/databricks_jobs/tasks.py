@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from chalicelib.core.errors import Invalid, NotFound
-from chalicelib.core.ids import MAX_ID
+from chalicelib.core.errors import Invalid
 from chalicelib.core.model import Files, Job, Program, ProgramKind, References, RunSpec
 from chalicelib.core.spark import parse_submit
-from chalicelib.dialects.databricks_jobs.reading import MAX_PARAMETERS, Locate, ascii_map, parameters
+from chalicelib.dialects.databricks_jobs.reading import MAX_PARAMETERS, Locate, parameter_map, parameters
 from chalicelib.dialects.databricks_jobs.schemas import TASKS, TASKS_WITHOUT_ENGINE, RunNow, TaskSettings
 
 
@@ -30,7 +28,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "spark_python_task": {**_CLUSTERED, "program": "spark_python_task.python_file"},
     "spark_jar_task": {**_CLUSTERED, "program": "spark_jar_task.jar_uri"},
     "spark_submit_task": dict.fromkeys(_PARTS, "spark_submit_task.parameters"),
-    "run_job_task": {**_CLUSTERED, "program": "run_job_task.job_id"},
+    "notebook_task": {**_CLUSTERED, "program": "notebook_task.notebook_path"},
 }
 RUN_NOW_FIELDS: Mapping[str, str] = dict.fromkeys(_PARTS, "spark_submit_params")
 """Of run-now's parameters only spark-submit's name files and settings; a job's own were checked when it was made."""
@@ -60,6 +58,23 @@ def _jar(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
     arguments = parameters(task.parameters, "spark_jar_task.parameters", ascii_only=False)
     program = Program(ProgramKind.JAR, resource, task.main_class_name, arguments)
     return replace(spec, program=program, references=References(True, most_bytes=MAX_PARAMETERS))
+
+
+def _notebook(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
+    """Seed 004, "NotebookTask". Whether there is such a notebook is seen when it runs: a job may be made before it."""
+    task = settings.notebook_task
+    assert task is not None
+    field = "notebook_task.notebook_path"
+    if task.source == "GIT":
+        raise Invalid("notebook_task.source: only notebooks of the workspace can be run.", field="notebook_task.source")
+    if not task.notebook_path.startswith("/"):
+        raise Invalid(f"{field}: the path of a notebook must begin with a slash.", field=field)
+    if not task.notebook_path.isprintable():
+        raise Invalid(f"{field}: the path has characters that cannot be printed.", field=field)
+    told = parameter_map(task.base_parameters, "notebook_task.base_parameters")
+    revision = task.revision_timestamp or 0
+    program = Program(ProgramKind.NOTEBOOK, task.notebook_path, parameters=told, revision=revision)
+    return replace(spec, program=program, references=References(True, ascii_only=True, most_bytes=MAX_PARAMETERS))
 
 
 _CONFIGURED = {"--master", "--deploy-mode", "--executor-cores"}
@@ -95,26 +110,11 @@ def submit_parameters(spec: RunSpec, words: tuple[str, ...], locate: Locate) -> 
     return replace(spec, files=files, program=program, references=references)
 
 
-def _run_job(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
-    """A run that waits for another job's; a cluster that is named with it is not used."""
-    task = settings.run_job_task
-    assert task is not None
-    if not 0 < task.job_id <= MAX_ID:
-        raise NotFound("Job", task.job_id, field="run_job_task.job_id")
-    named = ascii_map(task.job_parameters, "run_job_task.job_parameters")
-    parameters((json.dumps(named),), "run_job_task.job_parameters")
-    program = Program(ProgramKind.RUN_JOB, str(task.job_id), parameters=named)
-    return replace(spec, program=program, existing_cluster="")
-
-
-CLUSTERLESS = frozenset({"run_job_task"})
-"""Tasks that may be given without a cluster."""
-
 TASK_SPECS: Mapping[str, Callable[[RunSpec, TaskSettings, Locate], RunSpec]] = {
     "spark_python_task": _python,
     "spark_jar_task": _jar,
     "spark_submit_task": _submit,
-    "run_job_task": _run_job,
+    "notebook_task": _notebook,
 }
 
 _OVERRIDES = {
@@ -140,7 +140,14 @@ def overridden(job: Job, now: RunNow, locate: Locate) -> RunSpec:
             raise Invalid(f"{name} cannot be given to a job with a {task}.", field=name)
         if name == "spark_submit_params":
             spec = submit_parameters(replace(spec, files=Files()), value, locate)
+        elif name == "notebook_params":
+            merged = {**spec.program.parameters, **parameter_map(value, name)}
+            spec = replace(spec, program=replace(spec.program, parameters=merged))
         else:
             arguments = parameters(value, name, ascii_only=name != "jar_params")
             spec = replace(spec, program=replace(spec.program, arguments=arguments))
-    return replace(spec, original={**spec.original, "overriding_parameters": {n: list(v) for n, v in told.items()}})
+    return replace(spec, original={**spec.original, "overriding_parameters": {n: _given(v) for n, v in told.items()}})
+
+
+def _given(value: Mapping[str, str] | tuple[str, ...]) -> dict[str, str] | list[str]:
+    return dict(value) if isinstance(value, Mapping) else list(value)

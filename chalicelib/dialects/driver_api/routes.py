@@ -6,7 +6,7 @@ from chalicelib.core.errors import Conflict, Invalid, NotFound, SparkplaneError,
 from chalicelib.core.ids import parse_external_name
 from chalicelib.dialects.http import Answer, NoSuchRoute, OpenOperation, Request, Voice, WrongMethod
 from chalicelib.ports import Ports
-from chalicelib.services import workflow
+from chalicelib.services import results, workflow
 from chalicelib.services.access import admit_driver
 
 _STATUS: dict[type[SparkplaneError], int] = {
@@ -26,17 +26,32 @@ def render(error: SparkplaneError, request: Request) -> Answer:
 VOICE = Voice("driver", ("/driver/",), render)
 
 
-def report(ports: Ports, request: Request) -> Answer:
-    """POST /driver/v1/runs/{run}/report: what the bootstrap saw."""
+def _admitted(ports: Ports, request: Request) -> tuple[str, int]:
+    """The run (workspace and id) whose driver asks. Raises Unauthenticated."""
     name = parse_external_name(request.parameters["run"])
     if name is None:
         raise Unauthenticated("The driver's secret is not the run's.")
     admit_driver(ports, request.headers.get("authorization"), *name)
+    return name
+
+
+def report(ports: Ports, request: Request) -> Answer:
+    """POST /driver/v1/runs/{run}/report: what the bootstrap saw."""
+    name = _admitted(ports, request)
     told = request.json
     if not isinstance(told, dict):
         raise Invalid("The report must be a JSON object.")
     workflow.report(ports, *name, told)
     return Answer({})
+
+
+def links(ports: Ports, request: Request) -> Answer:
+    """POST /driver/v1/runs/{run}/links: where the driver may leave its run's results."""
+    name = _admitted(ports, request)
+    told = request.json
+    if not isinstance(told, dict):
+        raise Invalid("The request must be a JSON object.")
+    return Answer({"links": results.result_links(ports, *name, told.get("files"))})
 
 
 def health(ports: Ports, request: Request) -> Answer:
@@ -46,5 +61,6 @@ def health(ports: Ports, request: Request) -> Answer:
 
 OPERATIONS = [
     OpenOperation("POST", "/driver/v1/runs/{run}/report", report),
+    OpenOperation("POST", "/driver/v1/runs/{run}/links", links),
     OpenOperation("GET", "/health", health),
 ]
