@@ -25,7 +25,7 @@ OPEN = {
 }
 """What answers without credentials: token issue and health. Everything else is behind the gate, or nowhere."""
 
-DRIVERS = {("POST", "/driver/v1/runs/{run}/report")}
+DRIVERS = {("POST", "/driver/v1/runs/{run}/report"), ("POST", "/driver/v1/runs/{run}/links")}
 """The driver's own door, with a secret of its own."""
 
 NOWHERE = {"/", "/{proxy+}"}

@@ -65,7 +65,7 @@ class Session:
         from .door import fetch
 
         told = self.door.get("notebook", path=path, revision=revision)
-        content = told.get("content")
+        content = told.get("notebook")
         if content is None and told.get("link"):
             content = json.loads(fetch(told["link"]))
         if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
