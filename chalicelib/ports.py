@@ -7,7 +7,7 @@ changed, so it reads again. All concurrency in Sparkplane rests on this.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -22,12 +22,14 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    Move,
     Pool,
     QueueRow,
     Report,
     Run,
     RunKind,
     Token,
+    Upload,
     User,
     Waiter,
 )
@@ -51,6 +53,8 @@ Record = (
     | FeedMark
     | Waiter
     | Report
+    | Upload
+    | Move
 )
 R = TypeVar("R")
 
@@ -71,6 +75,8 @@ KEY_FIELDS: dict[type, tuple[str, ...]] = {
     FeedMark: ("workspace", "run"),
     Waiter: ("workspace", "run"),
     Report: ("workspace", "run"),
+    Upload: ("workspace", "handle"),
+    Move: ("workspace", "source"),
 }
 """What identifies a record of each type."""
 
@@ -186,6 +192,11 @@ def queue_of(cluster: str, workspace: str, pool: str) -> Listing:
     return Listing("queue", QueueRow, (cluster, workspace, pool))
 
 
+def queues_of(cluster: str) -> Listing:
+    """All queues of a cluster, one after the other, each in the order of `queue_of`."""
+    return Listing("queues", QueueRow, (cluster,))
+
+
 def holds_of(cluster: str) -> Listing:
     """Every run that holds capacity in a cluster."""
     return Listing("holds", Hold, (cluster,))
@@ -199,10 +210,22 @@ def events_of(workspace: str) -> Listing:
 def position(listing: Listing, record: Record) -> str:
     """Where a record stands in a listing: what `Page.next` is made of."""
     if isinstance(record, QueueRow):
-        return f"{sort_text(record.ready_at)}#{sort_text(record.run)}"
+        lane = queue_lane(record.workspace, record.pool) if listing.name == "queues" else ""
+        return f"{lane}{sort_text(record.ready_at)}#{sort_text(record.run)}"
     if isinstance(record, Hold):
         return f"{record.workspace}#{sort_text(record.run)}"
     return sort_text(record.sequence if isinstance(record, Event) else record.id)  # type: ignore[union-attr]
+
+
+def queue_lane(workspace: str, pool: str) -> str:
+    """What the positions in `queues_of` of one pool's rows begin with, and no other pool's. Unlike a workspace's name,
+    a pool's may contain anything."""
+    return f"{workspace}/{pool.replace('%', '%25').replace('#', '%23')}#"
+
+
+def beyond(row: QueueRow) -> str:
+    """The position in `queues_of` behind all rows of this one's pool."""
+    return f"{queue_lane(row.workspace, row.pool)}~"
 
 
 class Store(Protocol):
@@ -261,14 +284,29 @@ class Blobs(Protocol):
     def copy(self, source: str, target: str) -> None:
         """Store a body under another name too."""
 
+    def copy_all(self, pairs: Mapping[str, str]) -> None:
+        """`copy` for each source and target, several at a time; a source that has no body (any more) is passed over."""
+
     def delete(self, names: Collection[str]) -> None:
         """Remove bodies; no error for a name that has none."""
 
     def uri(self, name: str) -> str:
         """The s3:// URI of a name, for Spark."""
 
-    def get_link(self, name: str, *, seconds: int) -> str:
-        """A URL by which anyone can read the body for a while."""
+    def begin(self, name: str) -> str:
+        """Begin to store a body in parts; returns the id of the attempt. Nothing is seen of it before `finish`."""
+
+    def part(self, name: str, upload: str, number: int, body: bytes) -> bool:
+        """Store a part (from 1 on; all but the last of at least 5 MiB), replacing one of that number. False when the
+        attempt is unknown: finished, or given up."""
+
+    def finish(self, name: str, upload: str, parts: int, size: int) -> bool:
+        """Make a body of the parts 1 to `parts`, `size` bytes together. False when the attempt is unknown, or its parts
+        are others."""
+
+    def get_link(self, name: str, *, seconds: int, head: bool = False) -> str:
+        """A URL by which anyone can read the body for a while, with a GET; with `head`, what is known of it, with a
+        HEAD."""
 
     def put_link(self, name: str, *, seconds: int, size: int = 0) -> str:
         """A URL by which anyone can write the body, with a PUT, for a while; with `size`, of exactly so many bytes."""

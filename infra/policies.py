@@ -33,6 +33,8 @@ LAUNCH_FILES = "${Bucket.Arn}/*/runs/*/launch.py"
 RESULTS = "${Bucket.Arn}/*/runs/*/results/*"
 BUNDLES = "${Bucket.Arn}/driver/*"
 LOGS = "${Bucket.Arn}/*/logs/*"
+USER_FILES = "${Bucket.Arn}/*/dbfs/*"
+UPLOADS = "${Bucket.Arn}/*/uploads/*"
 RUN_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-run")
 RUN_EXECUTIONS = own_arn("states", "execution:${AWS::StackName}-run:*")
 RING_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-ring")
@@ -59,6 +61,11 @@ _KEEP_RESULTS = Grant(("s3:GetObject", "s3:PutObject"), (RESULTS,))
 """Drivers store their runs' results by links that are signed in the API's name."""
 
 _MISS = Grant(("s3:ListBucket",), (BUCKET,))
+_KEEP_FILES = Grant(
+    ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListMultipartUploadParts"),
+    (USER_FILES,),
+)
+_KEEP_BLOCKS = Grant(("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), (UPLOADS,))
 _SHIP = Grant(("s3:PutObject",), (LAUNCH_FILES, BUNDLES))
 _START_RUN = Grant(("states:StartExecution",), (RUN_MACHINE,))
 _START_RING = Grant(("states:StartExecution",), (RING_MACHINE,))
@@ -92,12 +99,12 @@ _RECORDS = (_READ, _WRITE, _READ_SPECS, _MISS)
 """What reading and changing a run takes."""
 
 _DISPATCH = (*_RECORDS, _DELETE, _WALK, _START_RING)
-_DRIVE = (*_RECORDS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER)
+_DRIVE = (*_RECORDS, _DELETE, _WRITE_SPECS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER)
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
-    "api": (*_RECORDS, _KEEP_RESULTS, _DELETE, _WALK, _LIST, _WRITE_SPECS, _READ_LOGS),
+    "api": (*_RECORDS, _KEEP_RESULTS, _DELETE, _WALK, _LIST, _WRITE_SPECS, _READ_LOGS, _KEEP_FILES, _KEEP_BLOCKS),
     "dispatch": (*_DISPATCH, _START_RUN),
-    "follow": (*_RECORDS, _DELETE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM),
+    "follow": (*_RECORDS, _DELETE, _WAKE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM),
     "launch": (*_DRIVE, _WAKE),
     "check": _DRIVE,
     "finish": (*_RECORDS, _DELETE, _RELEASE, _WRITE_SPECS, _READ_LOGS, _LOOK_AT_DRIVER),
@@ -136,13 +143,23 @@ def grants_of(function: str) -> tuple[Grant, ...]:
 _OWN = "${Bucket.Arn}/${Workspace}"
 
 DRIVER_GRANTS = (
-    Grant(("s3:GetObject",), (f"{_OWN}/runs/*/launch.py", f"{_OWN}/dbfs/*", BUNDLES)),
+    Grant(("s3:GetObject",), (f"{_OWN}/runs/*/launch.py", BUNDLES)),
     Grant(("s3:PutObject",), (f"{_OWN}/logs/*",)),
+    Grant(
+        (
+            "s3:GetObject",
+            "s3:PutObject",
+            "s3:DeleteObject",
+            "s3:AbortMultipartUpload",
+            "s3:ListMultipartUploadParts",
+        ),
+        (f"{_OWN}/dbfs/*",),
+    ),
     Grant(("s3:ListBucket",), (BUCKET,), {"StringLike": {"s3:prefix": "${Workspace}/dbfs/*"}}),
 )
-"""What Spark's drivers and executors may do with what is Sparkplane's: read their programs, write their logs. What they
-need of the owner's own data comes with managed policies that the owner names. Other execution roles that pools name
-need this one too: it is a managed policy of its own."""
+"""What Spark's drivers and executors may do with what is Sparkplane's: read their programs, write their logs, do as
+they like with the workspace's files. What they need of the owner's own data comes with managed policies that the owner
+names. Other execution roles that pools name need this one too: it is a managed policy of its own."""
 
 DRIVER_DENIALS = (
     Grant(("dynamodb:*",), (TABLE, f"{TABLE}/*")),

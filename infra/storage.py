@@ -28,6 +28,11 @@ def _expiring(name: str, prefix: str, days: str) -> Json:
     return {"Id": name, "Status": "Enabled", "Prefix": sub(f"${{Workspace}}/{prefix}/"), "ExpirationInDays": ref(days)}
 
 
+def _passing(name: str, prefix: str) -> Json:
+    """What is of use for minutes only; a day is the least that S3 can count."""
+    return {"Id": name, "Status": "Enabled", "Prefix": sub(f"${{Workspace}}/{prefix}/"), "ExpirationInDays": 1}
+
+
 def _bucket() -> Json:
     """Private, encrypted. A run's files live longer than its logs, because a run that goes on needs its spec."""
     whole = {
@@ -54,6 +59,7 @@ def _bucket() -> Json:
                 "Rules": [
                     _expiring("logs", "logs", "RetentionDays"),
                     _expiring("run-files", "runs", "RunFilesDays"),
+                    _passing("upload-blocks", "uploads"),
                     unfinished,
                 ]
             },

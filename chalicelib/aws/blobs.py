@@ -9,6 +9,9 @@ from chalicelib.aws.clients import client
 from chalicelib.ports import BlobInfo, BlobPage
 
 DELETED_AT_ONCE = 1000
+COPIED_AT_ONCE = 10
+
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
 class S3Blobs:
@@ -41,7 +44,7 @@ class S3Blobs:
         try:
             told = s3.head_object(Bucket=self._bucket, Key=name)
         except s3.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
+            if error.response["Error"]["Code"] in _MISSING:
                 return None
             raise
         return _info(name, told["ContentLength"], told["LastModified"])
@@ -61,6 +64,50 @@ class S3Blobs:
         """See Blobs.copy."""
         client("s3").copy({"Bucket": self._bucket, "Key": source}, self._bucket, target)
 
+    def copy_all(self, pairs: Mapping[str, str]) -> None:
+        """See Blobs.copy_all."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        client("s3")  # made before there are threads
+        with ThreadPoolExecutor(COPIED_AT_ONCE) as threads:
+            list(threads.map(self._copy_if_there, pairs, pairs.values()))
+
+    def _copy_if_there(self, source: str, target: str) -> None:
+        try:
+            self.copy(source, target)
+        except client("s3").exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in _MISSING:
+                raise
+
+    def begin(self, name: str) -> str:
+        """See Blobs.begin."""
+        return str(client("s3").create_multipart_upload(Bucket=self._bucket, Key=name)["UploadId"])
+
+    def part(self, name: str, upload: str, number: int, body: bytes) -> bool:
+        """See Blobs.part."""
+        s3 = client("s3")
+        try:
+            s3.upload_part(Bucket=self._bucket, Key=name, UploadId=upload, PartNumber=number, Body=body)
+            return True
+        except s3.exceptions.NoSuchUpload:
+            return False
+
+    def finish(self, name: str, upload: str, parts: int, size: int) -> bool:
+        """See Blobs.finish."""
+        s3, about = client("s3"), {"Bucket": self._bucket, "Key": name, "UploadId": upload}
+        try:
+            pages = s3.get_paginator("list_parts").paginate(**about)
+            stored = [part for page in pages for part in page.get("Parts", ())][:parts]
+            if [p["PartNumber"] for p in stored] != [*range(1, parts + 1)] or sum(p["Size"] for p in stored) != size:
+                return False
+            chosen = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in stored]
+            s3.complete_multipart_upload(**about, MultipartUpload={"Parts": chosen})
+            return True
+        except s3.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchUpload", "InvalidPart"}:
+                return False
+            raise
+
     def delete(self, names: Collection[str]) -> None:
         """See Blobs.delete."""
         keys = [{"Key": name} for name in names]
@@ -74,9 +121,9 @@ class S3Blobs:
         """See Blobs.uri."""
         return f"s3://{self._bucket}/{name}"
 
-    def get_link(self, name: str, *, seconds: int) -> str:
+    def get_link(self, name: str, *, seconds: int, head: bool = False) -> str:
         """See Blobs.get_link."""
-        return self._link("get_object", name, seconds, {})
+        return self._link("head_object" if head else "get_object", name, seconds, {})
 
     def put_link(self, name: str, *, seconds: int, size: int = 0) -> str:
         """See Blobs.put_link."""

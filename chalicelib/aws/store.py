@@ -8,13 +8,13 @@ import random
 import time
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from chalicelib.aws.clients import client
 from chalicelib.aws.codec import decode, encode
 from chalicelib.aws.table import INDEXED, SORT, TTL, TYPES, expiry, item_key, list_partition, stream_facts
-from chalicelib.core.capacity import DIMENSIONS, Ledger
+from chalicelib.core.capacity import DIMENSIONS, Amount, Ledger, PoolAccount
 from chalicelib.core.model import Run
 from chalicelib.ports import (
     Blobs,
@@ -244,22 +244,27 @@ def _unpacked(item: Item) -> str:
 
 
 def _ledger_attributes(ledger: Ledger) -> Item:
-    limits = {
-        name: {"maximum": a.maximum.vector(), "minimum": a.minimum.vector(), "priority": a.priority}
-        for name, a in ledger.pools.items()
-    }
+    limits = {name: _limits(account) for name, account in ledger.pools.items()}
     doc = {"cluster": ledger.cluster, "total": ledger.total.vector(), "pools": limits}
     used = {f"used/{d}/{name}": {"N": str(getattr(a.used, d))} for name, a in ledger.pools.items() for d in DIMENSIONS}
     return {"doc": {"S": json.dumps(doc, separators=(",", ":"))}, **used}
+
+
+def _limits(account: PoolAccount) -> dict[str, Any]:
+    """A pool's account but for what is used; amounts as vectors, defaults left out: it is written at every grant."""
+    told = {f.name: getattr(account, f.name) for f in fields(account) if f.name != "used"}
+    return {
+        name: value.vector() if isinstance(value, Amount) else value
+        for name, value in told.items()
+        if value != getattr(PoolAccount(), name)
+    }
 
 
 def _ledger(item: Item, version: int) -> Ledger:
     doc = json.loads(item["doc"]["S"])
     pools = {
         name: {
-            "maximum": dict(zip(DIMENSIONS, limits["maximum"], strict=True)),
-            "minimum": dict(zip(DIMENSIONS, limits["minimum"], strict=True)),
-            "priority": limits["priority"],
+            **{n: dict(zip(DIMENSIONS, v, strict=True)) if isinstance(v, list) else v for n, v in limits.items()},
             "used": {d: int(item.get(f"used/{d}/{name}", {"N": "0"})["N"]) for d in DIMENSIONS},
         }
         for name, limits in doc["pools"].items()

@@ -18,8 +18,10 @@ other attributes exist only where DynamoDB itself needs them (indexes, stream fi
 | Waiter | `<ws>#run#<run>` | `waiter` | id, with the run |
 | Report | `<ws>#run#<run>` | `report` | id, with the run |
 | Ledger | `#cluster#<cluster>` | `ledger` | cluster |
-| QueueRow | `#queue#<cluster>#<ws>/<pool>` | `<ready at>#<run>` | pool, oldest first |
+| QueueRow | `#queue#<cluster>` | `<ws>/<pool>#<ready at>#<run>` | cluster, pool by pool; pool, oldest first |
 | Hold | `#holds#<cluster>` | `<ws>#<run>` | cluster (the sweep's recount), id |
+| Upload | `<ws>#upload#<handle>` | `upload` | handle |
+| Move | `<ws>#move#<source>` | `move` | the path that is moved |
 | Deployment | `#deployment` | `deployment` |  |
 
 A workspace's name has no `#` and is not empty, so the owner's own partitions (which begin with `#`) cannot be named.
@@ -53,15 +55,17 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    Move,
     Pool,
     QueueRow,
     Report,
     Run,
     Token,
+    Upload,
     User,
     Waiter,
 )
-from chalicelib.ports import Key, Listing, Record
+from chalicelib.ports import Key, Listing, Record, queue_lane
 
 INDEXES = ("by_kind", "by_live", "by_job", "by_pool", "by_state")
 SORT = "id"
@@ -83,12 +87,14 @@ KEYS: Mapping[type, tuple[str, str]] = {
     FeedMark: ("{0}#run#{1}", "mark"),
     Waiter: ("{0}#run#{1}", "waiter"),
     Report: ("{0}#run#{1}", "report"),
+    Upload: ("{0}#upload#{1}", "upload"),
+    Move: ("{0}#move#{1}", "move"),
     Ledger: ("#cluster#{0}", "ledger"),
-    QueueRow: ("#queue#{0}#{1}/{2}", "{3:016d}#{4:016d}"),
+    QueueRow: ("#queue#{0}", "{lane}{3:016d}#{4:016d}"),
     Hold: ("#holds#{0}", "{1}#{2:016d}"),
     Deployment: ("#deployment", "deployment"),
 }
-"""Record type -> templates of pk and sk over the record's key fields (`ports.KEY_FIELDS`)."""
+"""Record type -> templates of pk and sk over the record's key fields (`ports.KEY_FIELDS`); `lane` is a pool's queue."""
 
 TYPES: Mapping[str, type] = {cls.__name__: cls for cls in KEYS}
 
@@ -96,7 +102,12 @@ TYPES: Mapping[str, type] = {cls.__name__: cls for cls in KEYS}
 def item_key(key: Key) -> tuple[str, str]:
     """The (pk, sk) of a key."""
     pk, sk = KEYS[key.type]
-    return pk.format(*key.parts), sk.format(*key.parts)
+    return pk.format(*key.parts), sk.format(*key.parts, lane=_lane(key.type, key.parts))
+
+
+def _lane(type: type, parts: tuple[str | int, ...]) -> str:
+    """What the sort keys of one pool's queue begin with; empty where there is no such thing."""
+    return queue_lane(str(parts[1]), str(parts[2])) if type is QueueRow and len(parts) > 1 else ""
 
 
 def _run_indexes(run: Run) -> dict[str, str]:
@@ -144,7 +155,8 @@ LISTS: Mapping[str, tuple[str, str, str]] = {
     "state": ("by_state", "{0}#{1}#{2}#{3}", ""),
     "jobs": ("by_kind", "{0}#JOB", ""),
     "scheduled": ("by_live", "{0}#JOB", ""),
-    "queue": ("", "#queue#{0}#{1}/{2}", ""),
+    "queue": ("", "#queue#{0}", "{lane}"),
+    "queues": ("", "#queue#{0}", ""),
     "holds": ("", "#holds#{0}", ""),
     "feed": ("", "{0}#feed", "event#"),
 }
@@ -154,7 +166,7 @@ LISTS: Mapping[str, tuple[str, str, str]] = {
 def list_partition(listing: Listing) -> tuple[str, str, str]:
     """The (index, partition value, sort prefix) of a listing."""
     index, template, prefix = LISTS[listing.name]
-    return index, template.format(*listing.parts), prefix
+    return index, template.format(*listing.parts), prefix.format(lane=_lane(listing.type, listing.parts))
 
 
 def definition(name: str) -> dict[str, Any]:

@@ -1,9 +1,17 @@
 """Capacity as numbers: amounts, the ledger of a cluster, and the pure plan that decides who is granted next.
 
 The ledger is one record per virtual cluster. `plan` is the whole policy: minimums before surplus, then priority, then
-age; never above a pool's maximum or the cluster's total. Within a pool the oldest goes first, and a run that is too
-large for what is free now makes the younger ones of its pool wait (so it cannot starve); a run that no capacity of
-its pool could ever hold is passed over.
+age; never above a pool's maximum or the cluster's total. Dimensions are independent: a run is measured only in those
+that it asks something of. A run that its pool could never hold (`Ledger.ceiling`) is passed over.
+
+*Nobody waits for ever.* Within a pool the oldest goes first; a younger run goes before it only with what the older one
+leaves over, in every dimension. Between pools the ledger counts how many grants have gone to others while a pool's
+oldest run had room under its pool's own maximum (`PoolAccount.passed`). When PATIENCE grants have passed it, it is that
+pool's turn, the most passed first: its oldest run goes before minimums and priorities, and until it fits, nobody else
+is given any of what it needs. So a pool's oldest run waits for PATIENCE grants to others at most, then for one turn of
+each other pool at most, and a turn lasts no longer than the runs that hold capacity when it begins; whatever arrives
+meanwhile. The least urgent pool is thereby given one grant in PATIENCE or so, and a large run, on its turn, leaves idle
+what is gathered for it. The rule counts grants, not minutes: a backlog of hours leaves priorities in force.
 """
 
 from __future__ import annotations
@@ -13,6 +21,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, TypeVar
 
 UNLIMITED = 1 << 50
+
+PATIENCE = 20
+"""Grants that may go to other pools while a pool's oldest run could have been granted under its pool's maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +36,22 @@ class Amount:
     runs: int = 0
 
     def __add__(self, other: Amount) -> Amount:
-        return Amount(*(a + b for a, b in zip(self.vector(), other.vector(), strict=True)))
+        return Amount(
+            self.cores + other.cores, self.memory + other.memory, self.gpus + other.gpus, self.runs + other.runs
+        )
 
     def __sub__(self, other: Amount) -> Amount:
-        return Amount(*(a - b for a, b in zip(self.vector(), other.vector(), strict=True)))
+        return Amount(
+            self.cores - other.cores, self.memory - other.memory, self.gpus - other.gpus, self.runs - other.runs
+        )
 
-    def fits(self, limit: Amount) -> bool:
-        """Whether no dimension is above `limit`."""
-        return all(a <= b for a, b in zip(self.vector(), limit.vector(), strict=True))
+    def fits(self, room: Amount) -> bool:
+        """Whether there is room for it in every dimension that it asks something of."""
+        return all(a <= 0 or a <= b for a, b in zip(self.vector(), room.vector(), strict=True))
+
+    def least(self, other: Amount) -> Amount:
+        """The smaller of both, dimension by dimension."""
+        return Amount(*map(min, self.vector(), other.vector()))
 
     def vector(self) -> tuple[int, int, int, int]:
         """The dimensions in their fixed order."""
@@ -46,12 +65,38 @@ EVERYTHING = Amount(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED)
 
 @dataclass(frozen=True, slots=True)
 class PoolAccount:
-    """One pool in the ledger: its limits, its priority (higher first) and what its runs hold."""
+    """One pool in the ledger: its limits, its priority (higher first) and what its runs hold.
+
+    `application` is the most that one run may ask. A `minimum` guarantees the dimensions in which it is not 0.
+    `passed` counts the grants that went to other pools while this one's oldest run had room under `maximum`.
+    """
 
     maximum: Amount = EVERYTHING
     minimum: Amount = NOTHING
     priority: int = 0
     used: Amount = NOTHING
+    application: Amount = EVERYTHING
+    passed: int = 0
+
+    @property
+    def room(self) -> Amount:
+        """What the pool's own maximum leaves."""
+        return self.maximum - self.used
+
+    def within_minimum(self, amount: Amount) -> bool:
+        """Whether the pool, with this more, holds no more than it is guaranteed, of what the run asks and it is
+        guaranteed."""
+        told = [
+            u + a <= m
+            for a, u, m in zip(amount.vector(), self.used.vector(), self.minimum.vector(), strict=True)
+            if a and m
+        ]
+        return bool(told) and all(told)
+
+    def owed(self) -> Amount:
+        """What the pool does not hold of its minimum."""
+        short = (self.minimum.least(self.maximum) - self.used).vector()
+        return Amount(*(max(0, amount) for amount in short))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +112,14 @@ class Ledger:
         """What all pools hold together."""
         return sum((account.used for account in self.pools.values()), NOTHING)
 
+    def free(self) -> Amount:
+        """What no pool holds. Negative where the total was lowered below what is held."""
+        return self.total - self.used()
+
     def ceiling(self, pool: str) -> Amount:
         """The most that one run of the pool could ever be granted."""
         account = self.pools.get(pool, PoolAccount(maximum=NOTHING))
-        return Amount(*map(min, account.maximum.vector(), self.total.vector()))
+        return account.maximum.least(account.application).least(self.total)
 
     def hold(self, pool: str, amount: Amount) -> Ledger:
         """The ledger after `amount` is granted to the pool (give it negated to release)."""
@@ -83,7 +132,7 @@ def pool_key(workspace: str, pool: str) -> str:
     return f"{workspace}/{pool}"
 
 
-class Waiting(Protocol):
+class Row(Protocol):
     """What the plan needs to know of a run that waits: a QueueRow has it."""
 
     @property
@@ -94,10 +143,10 @@ class Waiting(Protocol):
     def amount(self) -> Amount: ...
 
 
-W = TypeVar("W", bound=Waiting)
+R = TypeVar("R", bound=Row)
 
 
-def plan(ledger: Ledger, queues: Mapping[str, Sequence[W]], most: int) -> tuple[list[W], Ledger]:
+def plan(ledger: Ledger, queues: Mapping[str, Sequence[R]], most: int) -> tuple[list[R], Ledger]:
     """Decide who is granted: at most `most` of the waiting runs, and the ledger that holds them.
 
     `queues` maps a pool's key to its queue's head, oldest first; a pool that the ledger does not know gets nothing.
@@ -107,55 +156,95 @@ def plan(ledger: Ledger, queues: Mapping[str, Sequence[W]], most: int) -> tuple[
         for pool, rows in queues.items()
         if pool in ledger.pools
     }
-    grants: list[W] = []
+    grants: list[R] = []
     while len(grants) < most:
-        heads = {pool: rows[0] for pool, rows in waiting.items() if rows}
-        pool = _next(ledger, heads)
-        if pool is None:
+        waiting = {pool: rows for pool, rows in waiting.items() if rows}
+        chosen = _next(ledger, waiting)
+        if chosen is None:
             break
-        grants.append(waiting[pool].pop(0))
+        pool, index = chosen
+        ledger = _passing(ledger, waiting, pool, index)
+        grants.append(waiting[pool].pop(index))
         ledger = ledger.hold(pool, grants[-1].amount)
     return grants, ledger
 
 
-def _next(ledger: Ledger, heads: Mapping[str, Waiting]) -> str | None:
-    """The pool whose head is granted next: one below its minimum first, then by priority, then by age."""
-    free = ledger.total - ledger.used()
-    candidates = [
-        pool
-        for pool, head in heads.items()
-        if head.amount.fits(free) and (ledger.pools[pool].used + head.amount).fits(ledger.pools[pool].maximum)
-    ]
+def _next(ledger: Ledger, waiting: Mapping[str, Sequence[Row]]) -> tuple[str, int] | None:
+    """Who is granted next, as a pool and a place in its queue: the pool whose turn it is, one below its minimum, then
+    by priority, then by age."""
+    free = ledger.free()
+    turn = _turn(ledger, waiting)
+    if turn and waiting[turn][0].amount.fits(free):
+        return turn, 0
+    kept = waiting[turn][0].amount if turn else NOTHING
+    first: dict[str, int] = {}
+    for pool, rows in waiting.items():
+        room = ledger.pools[pool].room.least(free if pool == turn else free - kept)
+        place = _first_that_fits(rows, room)
+        if place is not None:
+            first[pool] = place
 
     def rank(pool: str) -> tuple[bool, int, int, int]:
-        account, head = ledger.pools[pool], heads[pool]
-        within_minimum = (account.used + head.amount).fits(account.minimum)
-        return not within_minimum, -account.priority, head.ready_at, head.run
+        account, row = ledger.pools[pool], waiting[pool][first[pool]]
+        return not account.within_minimum(row.amount), -account.priority, row.ready_at, row.run
 
-    return min(_reserving(ledger, candidates, heads, free), key=rank, default=None)
+    heads = {pool: rows[0] for pool, rows in waiting.items()}
+    asking = {pool: waiting[pool][place] for pool, place in first.items()}
+    best = min(_reserving(ledger, asking, heads, free), key=rank, default=None)
+    return (best, first[best]) if best else None
 
 
-def _reserving(ledger: Ledger, candidates: Iterable[str], heads: Mapping[str, Waiting], free: Amount) -> list[str]:
-    """The candidates that leave room for the unused minimums of other pools that have somebody waiting whom the
+def _turn(ledger: Ledger, waiting: Mapping[str, Sequence[Row]]) -> str:
+    """The pool whose oldest run has been passed over for too long, the longest first; empty for none. One that waits
+    for its own pool's maximum waits for nobody else."""
+    due = [
+        pool
+        for pool, rows in waiting.items()
+        if ledger.pools[pool].passed >= PATIENCE and rows[0].amount.fits(ledger.pools[pool].room)
+    ]
+    return min(due, key=lambda pool: (-ledger.pools[pool].passed, waiting[pool][0].ready_at, pool), default="")
+
+
+def _first_that_fits(rows: Sequence[Row], room: Amount) -> int | None:
+    """The place of the oldest run that fits into the room that is left when all the older ones have theirs."""
+    for place, row in enumerate(rows):
+        if row.amount.fits(room):
+            return place
+        room = room - row.amount
+    return None
+
+
+def _passing(ledger: Ledger, waiting: Mapping[str, Sequence[Row]], granted: str, place: int) -> Ledger:
+    """The ledger with a grant counted against the pools that it passes over. A pool whose oldest run is granted, or
+    that has nobody waiting, begins anew."""
+
+    def passed(pool: str, account: PoolAccount) -> int:
+        if pool not in waiting or (pool == granted and place == 0):
+            return 0
+        over = pool != granted and waiting[pool][0].amount.fits(account.room)
+        return account.passed + over
+
+    pools = {
+        pool: account if (now := passed(pool, account)) == account.passed else replace(account, passed=now)
+        for pool, account in ledger.pools.items()
+    }
+    return replace(ledger, pools=pools)
+
+
+def _reserving(ledger: Ledger, asking: Mapping[str, Row], heads: Mapping[str, Row], free: Amount) -> Iterable[str]:
+    """The pools whose run leaves room for the unused minimums of other pools that have somebody waiting whom the
     minimum would serve. (Room kept for a run larger than its pool's minimum serves nobody, and two such pools would
     wait for each other for ever.)"""
-
-    def reserved_for_others(pool: str) -> Amount:
-        owed = NOTHING
-        for other, head in heads.items():
-            account = ledger.pools[other]
-            if other != pool and (account.used + head.amount).fits(account.minimum):
-                owed += Amount(
-                    *(max(0, m - u) for m, u in zip(account.minimum.vector(), account.used.vector(), strict=True))
-                )
-        return owed
-
-    return [
-        pool
-        for pool in candidates
-        if (ledger.pools[pool].used + heads[pool].amount).fits(ledger.pools[pool].minimum)
-        or heads[pool].amount.fits(free - reserved_for_others(pool))
-    ]
+    owed = {
+        pool: ledger.pools[pool].owed()
+        for pool, head in heads.items()
+        if ledger.pools[pool].within_minimum(head.amount) and head.amount.fits(ledger.pools[pool].room)
+    }
+    everybody = sum(owed.values(), NOTHING)
+    for pool, row in asking.items():
+        others = everybody - owed.get(pool, NOTHING)
+        if ledger.pools[pool].within_minimum(row.amount) or row.amount.fits(free - others):
+            yield pool
 
 
 def shortage(ledger: Ledger, pool: str, amount: Amount) -> str:
@@ -163,23 +252,21 @@ def shortage(ledger: Ledger, pool: str, amount: Amount) -> str:
     account = ledger.pools.get(pool)
     if account is None:
         return "The pool has no capacity in this cluster."
-    room = {
-        "pool": account.maximum - account.used,
-        "cluster": ledger.total - ledger.used(),
-    }
-    for owner, free in room.items():
+    for owner, free in {"pool": account.room, "cluster": ledger.free()}.items():
         for dimension in DIMENSIONS:
             need, has = getattr(amount, dimension), getattr(free, dimension)
-            if need > has:
-                asks, free_now = _words(dimension, need), _words(dimension, has)
+            if need > has and need:
+                asks, free_now = in_words(dimension, need), in_words(dimension, has)
                 return f"Waiting for capacity: needs {asks}, the {owner} has {free_now} free."
     return ""
 
 
-def _words(dimension: str, value: int) -> str:
+def in_words(dimension: str, value: int) -> str:
+    """An amount of one dimension for a person: `2 cores`, `1.5 GiB of memory`, `1 GPU`, `3 runs`."""
     value = max(0, value)
-    if dimension == "cores":
-        return f"{value / 1000:g} cores"
-    if dimension == "memory":
-        return f"{value / 1024:g} GiB of memory"
-    return f"{value} {dimension if value != 1 else dimension.removesuffix('s')}"
+    number = f"{value / _UNITS.get(dimension, 1):g}"
+    return f"{number} {_NAMES[dimension] if number != '1' else _NAMES[dimension].removesuffix('s')}"
+
+
+_UNITS = {"cores": 1000, "memory": 1024}
+_NAMES = {"cores": "cores", "memory": "GiB of memory", "gpus": "GPUs", "runs": "runs"}

@@ -29,6 +29,14 @@ class TooLarge(Invalid):
     """The body, or one value in it, is over its limit."""
 
 
+class BlockTooLarge(TooLarge):
+    """A block of a file is over its limit."""
+
+
+class ReadTooLarge(TooLarge):
+    """More of a file was asked for than one answer may have."""
+
+
 class Unschedulable(Invalid):
     """The run asks for more than its pool could ever hold."""
 
@@ -58,6 +66,10 @@ class InvalidState(SparkplaneError):
     """The thing exists, but its state does not allow this."""
 
 
+class NotEmpty(InvalidState):
+    """A directory that has something in it."""
+
+
 class AlreadyExists(SparkplaneError):
     """A thing with that name exists."""
 
@@ -68,3 +80,11 @@ class TooMany(SparkplaneError):
 
 class Conflict(SparkplaneError):
     """Somebody else changed what was read, and patience ran out. Trying again helps."""
+
+
+class Unfinished(SparkplaneError):
+    """Part of it is done, and the rest is too much for one request. The same request again goes on."""
+
+
+class PartlyDeleted(Unfinished):
+    """Some of what is to be deleted is gone, and more is there."""

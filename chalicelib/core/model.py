@@ -32,8 +32,12 @@ class ProgramKind(StrEnum):
     PYTHON = "PYTHON"
     JAR = "JAR"
     R = "R"
+    RUN_JOB = "RUN_JOB"
     NOTEBOOK = "NOTEBOOK"
 
+
+FILE_KINDS = frozenset({ProgramKind.PYTHON, ProgramKind.JAR, ProgramKind.R})
+"""Kinds of program that are a file: what names them is a URI."""
 
 BOOTSTRAPPED = frozenset({ProgramKind.PYTHON, ProgramKind.NOTEBOOK})
 """Programs that our bootstrap runs in the driver's Python; the engine starts all others as they are."""
@@ -54,13 +58,15 @@ class Trigger(StrEnum):
     ON_DEMAND = "ON_DEMAND"
     SCHEDULE = "SCHEDULE"
     RETRY = "RETRY"
+    RUN_JOB = "RUN_JOB"
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """What the driver executes. `resource` is a URI, or empty for a JAR run whose main class is in `Files.jars`; of a
-    notebook it is the path in the workspace, `parameters` are its widgets' values, and `revision` is the instant whose
-    newest revision is meant, 0 for the newest of all."""
+    run that runs another job it is that job's id; of a notebook it is the path in the workspace. `parameters` are named
+    ones, a notebook's widgets' values among them. `revision` is the instant whose newest revision is meant, 0 for the
+    newest of all."""
 
     kind: ProgramKind
     resource: str = ""
@@ -158,7 +164,8 @@ class RunSpec:
 
     def amount(self) -> Amount:
         """The capacity that the run holds while it lives: none, where it asks for no driver of its own."""
-        return NOTHING if self.existing_cluster else self.size.amount()
+        driverless = self.existing_cluster or self.program.kind is ProgramKind.RUN_JOB
+        return NOTHING if driverless else self.size.amount()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +173,8 @@ class Run:
     """One Spark driver from submission to a terminal state: its spec, its place among runs, and its state.
 
     A `hidden` run is one whose job was removed: no dialect shows it any more (seed 004, "Delete"), but it still ends
-    properly and gives back what it holds.
+    properly and gives back what it holds. `parent` is the run that made this one and waits for it, `depth` how many
+    there are above it. `next_attempt` is the run that was made when this one failed.
     """
 
     workspace: str
@@ -179,6 +187,9 @@ class Run:
     first_attempt: int = 0
     attempt: int = 0
     trigger: Trigger = Trigger.ON_DEMAND
+    parent: int = 0
+    depth: int = 0
+    next_attempt: int = 0
     not_before: int = 0
     idempotency: str = ""
     state: RunState = RunState.QUEUED
@@ -234,6 +245,43 @@ class Report:
     workspace: str
     run: int
     told: Mapping[str, Any] = field(default_factory=dict)
+    expires_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Bytes that an upload took and that are not part of a file yet: where they are kept, and how many they are."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of the workspace that is being written in blocks. `parts` of it are with the blob store under the id
+    `multipart`; `blocks` come after them. `closing` once its writer has said that all is there."""
+
+    workspace: str
+    handle: int
+    path: str
+    overwrite: bool = False
+    size: int = 0
+    multipart: str = ""
+    parts: int = 0
+    blocks: tuple[Block, ...] = ()
+    closing: bool = False
+    expires_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A file or directory of the workspace that is being moved: a second request goes on where the first was cut."""
+
+    workspace: str
+    source: str
+    target: str
     expires_at: int = 0
     version: int = 0
 

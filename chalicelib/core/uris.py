@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
 from chalicelib.core.errors import Invalid
-from chalicelib.core.model import ProgramKind, RunSpec
+from chalicelib.core.model import FILE_KINDS, RunSpec
 
 IMAGE_ROOTS = ("/opt/spark", "/opt/ibm/spark", "/usr/lib/spark")
 """Where the seeds' examples expect Spark in the image. Such paths are files of the image, wherever Spark is in it."""
@@ -61,7 +61,7 @@ def check_files(spec: RunSpec, schemes: Collection[str], fields: Mapping[str, st
     dialect's."""
     names = fields or {}
     named: list[tuple[str, Iterable[str]]] = [
-        ("program", (spec.program.resource,) if _names_file(spec) else ()),
+        ("program", (spec.program.resource,) if spec.program.resource and spec.program.kind in FILE_KINDS else ()),
         ("jars", spec.files.jars),
         ("py_files", spec.files.py_files),
         ("files", (f.partition("#")[0] for f in spec.files.files)),
@@ -71,11 +71,6 @@ def check_files(spec: RunSpec, schemes: Collection[str], fields: Mapping[str, st
     for attribute, uris in named:
         for uri in uris:
             check_uri(uri, field=names.get(attribute, attribute), schemes=schemes)
-
-
-def _names_file(spec: RunSpec) -> bool:
-    """Whether the program is a file; a notebook is the workspace's."""
-    return bool(spec.program.resource) and spec.program.kind is not ProgramKind.NOTEBOOK
 
 
 def _listed(value: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Granting capacity. Rung by the table's stream and by timers; safe to ring at any time, from anywhere, twice.
 
-A ring for which there is nothing to do costs one read of the ledger and one of each queue's head.
+A ring for which there is nothing to do costs one read of the ledger, and one query for each queue that is not empty.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from chalicelib.core.capacity import NOTHING, Ledger, plan, pool_key
 from chalicelib.core.errors import Conflict
 from chalicelib.core.model import Hold, QueueRow, Run
 from chalicelib.core.states import RunState
-from chalicelib.ports import Change, Clash, Delete, Ports, Put, key, queue_of
+from chalicelib.ports import Change, Clash, Delete, Ports, Put, beyond, key, queues_of
 from chalicelib.services.submission import ATTEMPTS
 
 GRANTS_AT_ONCE = 30
@@ -31,8 +31,7 @@ def dispatch(ports: Ports, cluster: str) -> list[Run]:
         ledger: Ledger | None = ports.store.fetch([ledger_key]).get(ledger_key)
         if ledger is None:
             return granted
-        queues = {pool: _head(ports, ledger, pool) for pool in ledger.pools}
-        rows, after = plan(ledger, queues, GRANTS_AT_ONCE)
+        rows, after = plan(ledger, _queues(ports, ledger), GRANTS_AT_ONCE)
         if not rows:
             return granted
         try:
@@ -43,21 +42,29 @@ def dispatch(ports: Ports, cluster: str) -> list[Run]:
     raise Conflict("The ledger is being changed by too many at once.")
 
 
-def _head(ports: Ports, ledger: Ledger, pool: str) -> Sequence[QueueRow]:
-    """The runs of a pool that may start now, oldest first; sees to it that the next one rings when it may. Reads on
-    past runs that are parked because their pool could never hold them, however many there are."""
-    workspace, _, name = pool.partition("/")
-    listing, ceiling, now = queue_of(ledger.cluster, workspace, name), ledger.ceiling(pool), ports.clock.now()
-    after = ""
+def _queues(ports: Ports, ledger: Ledger) -> dict[str, list[QueueRow]]:
+    """The runs of each pool that may start now, oldest first; sees to it that the next one rings when it may. Of a pool
+    at least HEADS are read, if there are so many: those that are parked because their pool could never hold them do not
+    count, however many there are. Pools without a queue cost nothing."""
+    now, after = ports.clock.now(), ""
+    queues: dict[str, list[QueueRow]] = {}
+    later: list[int] = []
     while True:
-        page = ports.store.page(listing, limit=HEADS, after=after, newest_first=False)
-        later = [row.ready_at for row in page.records if row.ready_at > now]
-        if later:
-            ports.timers.ring(ledger.cluster, min(later))
-        head = [row for row in page.records if row.ready_at <= now and row.amount.fits(ceiling)]
-        after = page.next
-        if head or later or not after:
-            return head
+        page = ports.store.page(queues_of(ledger.cluster), limit=HEADS, after=after, newest_first=False)
+        for row in page.records:
+            name = pool_key(row.workspace, row.pool)
+            if row.ready_at > now:
+                later.append(row.ready_at)
+            elif row.amount.fits(ledger.ceiling(name)):
+                queues.setdefault(name, []).append(row)
+        if not page.next:
+            break
+        last = page.records[-1]
+        seen = len(queues.get(pool_key(last.workspace, last.pool), ()))
+        after = beyond(last) if seen >= HEADS or last.ready_at > now else page.next
+    if later:
+        ports.timers.ring(ledger.cluster, min(later))
+    return queues
 
 
 def _commit(ports: Ports, rows: Sequence[QueueRow], ledger: Ledger) -> list[Run]:

@@ -7,30 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from chalicelib.core.model import Run
+from chalicelib.core.model import ProgramKind, Run
 from chalicelib.core.policy import Outcome
 from chalicelib.core.states import RunState
 from chalicelib.ports import Engine, EngineJob, EngineRefused, Launch, Ports
+from chalicelib.services.children import Children
 
 
 def engine_of(ports: Ports, run: Run) -> Engine:
     """The engine that carries a run out."""
+    if run.spec.program.kind is ProgramKind.RUN_JOB:
+        return Children(ports, run.workspace)
     return StandingClusters() if run.spec.existing_cluster else ports.engine
 
 
-class _Driverless:
-    """What engines have in common that start no drivers."""
-
-    def live(self, clusters: Collection[str] = ()) -> list[EngineJob]:
-        """See Engine.live: there are no drivers to look after."""
-        return []
-
-    def log_names(self, run: Run, stream: str) -> Sequence[str]:
-        """See Engine.log_names: there are no logs."""
-        return ()
-
-
-class StandingClusters(_Driverless):
+class StandingClusters:
     """Runs on a cluster that exists already. There is none: each run has a cluster of its own, so that such a run ends
     as Databricks ends it (`wire/databricks_jobs_2_0.md`, "Runs get")."""
 
@@ -52,6 +43,14 @@ class StandingClusters(_Driverless):
 
     def cancel(self, engine_id: str) -> None:
         """See Engine.cancel."""
+
+    def live(self, clusters: Collection[str] = ()) -> list[EngineJob]:
+        """See Engine.live."""
+        return []
+
+    def log_names(self, run: Run, stream: str) -> Sequence[str]:
+        """See Engine.log_names."""
+        return ()
 
 
 NO_CLUSTER = "CLUSTER_NOT_FOUND"

@@ -9,13 +9,13 @@ from typing import Any
 
 from chalicelib.core.errors import Conflict, NotFound, TooLarge
 from chalicelib.core.ids import RANDOM_BITS, make_id
-from chalicelib.core.model import CronSchedule, Job, JobActivity, Pool, Run, RunSpec
+from chalicelib.core.model import NO_JOB, CronSchedule, Job, JobActivity, Pool, Run, RunSpec
 from chalicelib.core.states import Intent
 from chalicelib.ports import Clash, Delete, Ports, Put, jobs_of_workspace, key, runs_of_job
 from chalicelib.services.access import Call, read
 from chalicelib.services.listings import pages
 from chalicelib.services.runs import cancel, edit_run
-from chalicelib.services.submission import ATTEMPTS, check_spec
+from chalicelib.services.submission import ATTEMPTS, check_nesting, check_spec
 
 MAX_SETTINGS = 100_000
 """Bytes of a saved job's settings; with the spec made of them, a job must fit an item of the table several times."""
@@ -56,7 +56,7 @@ def redefine_job(ports: Ports, call: Call, job: int, define: Callable[[Job], Def
         ports.clock.pause(attempt)
         found = get_job(ports, call, job)
         wanted = define(found)
-        _check(ports, call, wanted)
+        _check(ports, call, wanted, job)
         changed = _defined(found, wanted, ports.clock.now())
         try:
             ports.store.commit([Put(changed)])
@@ -82,8 +82,9 @@ def _defined(job: Job, wanted: Definition, now: int) -> Job:
     )
 
 
-def _check(ports: Ports, call: Call, wanted: Definition) -> None:
+def _check(ports: Ports, call: Call, wanted: Definition, job: int = NO_JOB) -> None:
     check_spec(ports, wanted.spec, wanted.fields)
+    check_nesting(ports, call, wanted.spec, job, field=wanted.fields.get("program", "program"))
     if len(json.dumps(wanted.settings)) > MAX_SETTINGS:
         raise TooLarge(f"The job's settings are larger than {MAX_SETTINGS} bytes.", field="settings")
     pool_key = key(Pool, call.workspace, wanted.spec.pool)

@@ -23,6 +23,8 @@ def launch_of(ports: Ports, run: Run) -> Launch:
     run that turns out to be none that could be started."""
     run = _resolved(ports, run)
     program, main = run.spec.program, run.spec.program.resource
+    if program.kind is ProgramKind.RUN_JOB:
+        return Launch(run, "", ())
     if program.kind not in BOOTSTRAPPED:
         return Launch(run, image_uri(main or run.spec.files.jars[0]), program.arguments)
     config = {

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.core.capacity import EVERYTHING, Amount, Ledger, PoolAccount, pool_key
+from chalicelib.core.capacity import EVERYTHING, NOTHING, Amount, Ledger, PoolAccount, pool_key
 from chalicelib.core.errors import Conflict, NotFound
-from chalicelib.core.model import Pool
-from chalicelib.ports import Change, Clash, Key, Ports, Put, key
+from chalicelib.core.model import Pool, Run
+from chalicelib.core.states import RunState
+from chalicelib.core.waiting import Reason, Waiting, explain, too_large
+from chalicelib.ports import Change, Clash, Key, Ports, Put, key, position, queue_of
 from chalicelib.services.access import Call, read
-from chalicelib.services.submission import ATTEMPTS
+from chalicelib.services.listings import pages
+from chalicelib.services.submission import ATTEMPTS, queue_row
+
+__all__ = ["PoolView", "Reason", "Waiting", "ensure_pool", "get_pool", "limit_cluster", "pool_keys", "queue_place",
+           "queued"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,32 @@ def get_pool(ports: Ports, call: Call, pool: str) -> PoolView:
     return PoolView(found[keys[0]], account or PoolAccount())
 
 
+AHEAD = 500
+"""Runs ahead of one in its queue that are looked at."""
+
+
+def queue_place(ports: Ports, call: Call, run: Run) -> Waiting | None:
+    """Where a waiting run stands, and what it waits for; None for a run that does not wait. One query, and one read
+    unless the call has the ledger."""
+    if run.state is not RunState.QUEUED:
+        return None
+    ledger_key = key(Ledger, ports.settings.cluster)
+    ledger: Ledger = read(ports, call, [ledger_key]).get(ledger_key) or Ledger(ports.settings.cluster)
+    row, name = queue_row(ports, run), pool_key(run.workspace, run.spec.pool)
+    if never := too_large(ledger, name, row.amount):
+        return never
+    listing = queue_of(row.cluster, row.workspace, row.pool)
+    page = ports.store.page(listing, limit=AHEAD, after=position(listing, row))
+    later = row.ready_at if row.ready_at > ports.clock.now() else 0
+    return explain(ledger, name, row.amount, page.records, more=bool(page.next), not_before=later)
+
+
+def queued(ports: Ports, workspace: str, pool: str) -> Amount:
+    """What the runs that wait in a pool ask for together; its `runs` is how many they are. A query per thousand."""
+    waiting = pages(ports, queue_of(ports.settings.cluster, workspace, pool), size=1000)
+    return sum((row.amount for page in waiting for row in page), NOTHING)
+
+
 def ensure_pool(
     ports: Ports,
     workspace: str,
@@ -45,6 +77,7 @@ def ensure_pool(
     *,
     maximum: Amount | None = None,
     minimum: Amount | None = None,
+    application: Amount | None = None,
     priority: int | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> PoolView:
@@ -66,6 +99,7 @@ def ensure_pool(
             account,
             maximum=maximum if maximum is not None else account.maximum,
             minimum=minimum if minimum is not None else account.minimum,
+            application=application if application is not None else account.application,
             priority=priority if priority is not None else account.priority,
         )
         record_after = replace(record, **(defaults or {}))

@@ -96,6 +96,7 @@ def ending(ports: Ports, before: Run, after: Run, retry: Run | None = None) -> l
     if retry and activity:
         retry = replace(retry, number_in_job=activity.last_number + 1)
     if retry:
+        changes[0] = Put(replace(after, next_attempt=retry.id))
         changes += [Put(retry), Put(queue_row(ports, retry))]
     if activity:
         active = activity.active - {before.id} | ({retry.id} if retry else set())

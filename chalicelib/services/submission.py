@@ -13,11 +13,13 @@ from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, TooMany, U
 from chalicelib.core.ids import RANDOM_BITS, make_id
 from chalicelib.core.model import (
     BOOTSTRAPPED,
+    FILE_KINDS,
     NO_JOB,
     Idempotency,
     Job,
     JobActivity,
     Pool,
+    ProgramKind,
     QueueRow,
     Run,
     RunSpec,
@@ -26,6 +28,7 @@ from chalicelib.core.model import (
 from chalicelib.core.spark import ENTRY_POINT_LIMIT, check_conf, release_for
 from chalicelib.core.states import RunState
 from chalicelib.core.uris import check_files, image_uri
+from chalicelib.core.waiting import too_large
 from chalicelib.ports import Change, Clash, Key, Ports, Put, key
 from chalicelib.services.access import Call, read
 
@@ -49,14 +52,15 @@ class Submitted:
 class Request:
     """What a dialect asks for beyond the spec: the caller's token, and what to do with a run too large for its pool.
 
-    `fire` is the instant of the schedule that asks, 0 for none. `park_oversized` queues such a run until an
-    administrator raises the limits (Analytics Engine); otherwise it is refused with Unschedulable. `fields` are
-    the dialect's names for a spec's parts, for errors (`check_spec`).
+    `fire` is the instant of the schedule that asks, 0 for none; `parent` the run that asks, and waits.
+    `park_oversized` queues such a run until an administrator raises the limits (Analytics Engine); otherwise it is
+    refused with Unschedulable. `fields` are the dialect's names for a spec's parts, for errors (`check_spec`).
     """
 
     idempotency: str = ""
     trigger: Trigger = Trigger.ON_DEMAND
     fire: int = 0
+    parent: Run | None = None
     park_oversized: bool = False
     fields: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,6 +78,7 @@ def submission_keys(ports: Ports, workspace: str, *, pool: str, idempotency: str
 def submit(ports: Ports, call: Call, spec: RunSpec, request: Request) -> Submitted:
     """Make a run of a spec. Raises Invalid, NotFound (the pool), Unschedulable, Gone (the token's run was deleted)."""
     check_spec(ports, spec, request.fields)
+    check_nesting(ports, call, spec, field=request.fields.get("program", "program"))
     return _make(ports, call, request, lambda found: (spec, None, None), pool=spec.pool)
 
 
@@ -104,6 +109,8 @@ def check_spec(ports: Ports, spec: RunSpec, fields: Mapping[str, str] | None = N
     check_files(spec, ports.settings.uri_schemes, fields)
     version_field = (fields or {}).get("spark_version", "spark_version")
     release_for(spec.spark_version or ports.settings.default_spark, field=version_field)
+    if spec.program.kind not in FILE_KINDS:
+        return
     if spec.existing_cluster and spec.program.main_class:
         return  # its jar may be the cluster's
     if not spec.program.resource and not (spec.program.main_class and spec.files.jars):
@@ -111,6 +118,32 @@ def check_spec(ports: Ports, spec: RunSpec, fields: Mapping[str, str] | None = N
     entry_point = image_uri(spec.program.resource or spec.files.jars[0])
     if spec.program.kind not in BOOTSTRAPPED and len(entry_point) > ENTRY_POINT_LIMIT:
         raise Invalid(f"The program's URI is longer than {ENTRY_POINT_LIMIT} characters.", field="program")
+
+
+MAX_NESTING = 10
+"""How deep runs may be nested that run jobs."""
+
+
+def check_nesting(ports: Ports, call: Call, spec: RunSpec, job: int = NO_JOB, *, field: str = "program") -> None:
+    """Refuse a spec that runs a job which is not there, or which would run `job` itself again, over however many
+    others. Jobs may be changed later: a run looks again (`services.children`). Raises NotFound, Invalid."""
+    links: list[int] = [job] if job != NO_JOB else []
+    walked = 0
+    while spec.program.kind is ProgramKind.RUN_JOB:
+        target = int(spec.program.resource)
+        if target in links:
+            told = ", which runs ".join(f"job {link}" for link in [*links[links.index(target) :], target])
+            raise Invalid(f"A job cannot run itself: {told.replace(', which', '', 1)}.", field=field)
+        if walked == MAX_NESTING:
+            raise Invalid(f"Jobs that run jobs can be nested {MAX_NESTING} deep at most.", field=field)
+        job_key = key(Job, call.workspace, target)
+        found = read(ports, call, [job_key]).get(job_key)
+        if not isinstance(found, Job):
+            if not walked:
+                raise NotFound("Job", target, field=field)
+            return  # a job on the way has lost its target: that one's runs will say so
+        links.append(target)
+        spec, walked = found.spec, walked + 1
 
 
 _Chooser = Callable[[dict[Key, object]], tuple[RunSpec, Job | None, JobActivity | None]]
@@ -166,6 +199,8 @@ def _new_run(ports: Ports, call: Call, request: Request, spec: RunSpec, activity
         number_in_job=activity.last_number + 1 if activity else 1,
         first_attempt=id,
         trigger=request.trigger,
+        parent=request.parent.id if request.parent else 0,
+        depth=request.parent.depth + 1 if request.parent else 0,
         idempotency=request.idempotency,
     )
 
@@ -179,21 +214,10 @@ def _judge(run: Run, saved: Job | None, activity: JobActivity | None, ledger: Le
         )
     if activity and len(activity.active) >= MAX_ACTIVE_PER_JOB:
         raise TooMany(f"There are already {len(activity.active)} active runs (limit: {MAX_ACTIVE_PER_JOB}).")
-    ceiling = ledger.ceiling(pool_key(run.workspace, run.spec.pool)) if ledger else None
-    if ceiling and not run.spec.amount().fits(ceiling):
-        if not request.park_oversized:
-            raise Unschedulable(oversize_message(run), field="size")
-        return replace(run, reason="OVERSIZED", message=oversize_message(run))
-    return run
-
-
-def oversize_message(run: Run) -> str:
-    """Why a run can never start under the present limits."""
-    amount = run.spec.amount()
-    return (
-        f"The run asks for {amount.cores / 1000:g} cores and {amount.memory / 1024:g} GiB of memory in total, "
-        f"which is more than pool {run.spec.pool} may ever hold."
-    )
+    never = too_large(ledger, pool_key(run.workspace, run.spec.pool), run.spec.amount()) if ledger else None
+    if never and not request.park_oversized:
+        raise Unschedulable(never.message, field="size")
+    return replace(run, reason="OVERSIZED", message=never.message) if never else run
 
 
 def _changes(ports: Ports, run: Run, activity: JobActivity | None, request: Request) -> list[Change]:

@@ -14,10 +14,11 @@ from chalicelib.core import transitions
 from chalicelib.core.capacity import NOTHING, Amount, Ledger, pool_key
 from chalicelib.core.ids import parse_external_name
 from chalicelib.core.model import Hold, Pool, Run
+from chalicelib.core.states import Intent
 from chalicelib.ports import Clash, Delete, Ports, Put, holds_of, key
 from chalicelib.services.dispatch import dispatch
 from chalicelib.services.listings import pages
-from chalicelib.services.runs import edit_run
+from chalicelib.services.runs import cancel, edit_run
 from chalicelib.services.schedules import recover
 
 
@@ -54,8 +55,9 @@ def _adopt(ports: Ports, hold: Hold) -> int:
     if run is None or not run.holding:
         _drop(ports, hold)
         return 1
+    stray = _orphaned(ports, run)
     if ports.workflows.alive(run):
-        return 0
+        return stray
 
     def raised(r: Run) -> Run | None:
         return transitions.regenerate(r) if r.generation == run.generation and r.holding else None
@@ -65,6 +67,16 @@ def _adopt(ports: Ports, hold: Hold) -> int:
         ports.workflows.start(found)
         return 1
     return 0
+
+
+def _orphaned(ports: Ports, run: Run) -> int:
+    """Ask a run to end whose parent has ended without it."""
+    parent_key = key(Run, run.workspace, run.parent)
+    parent: Run | None = ports.store.fetch([parent_key]).get(parent_key) if run.parent else None
+    if parent is None or not parent.ended or run.intent is not Intent.NONE:
+        return 0
+    cancel(ports, run, Intent.CANCEL)
+    return 1
 
 
 def _drop(ports: Ports, hold: Hold) -> None:

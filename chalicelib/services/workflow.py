@@ -21,7 +21,7 @@ from chalicelib.core.model import BOOTSTRAPPED, Report, Run, Trigger, Waiter
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, exit_code, next_attempt, outcome
 from chalicelib.core.spark import application_id_in
 from chalicelib.core.states import HOLDING, Intent, RunState
-from chalicelib.ports import Clash, EngineJob, EngineRefused, Ports, Put, key
+from chalicelib.ports import Clash, Engine, EngineJob, EngineRefused, Ports, Put, key
 from chalicelib.services.engines import engine_of
 from chalicelib.services.launching import launch_of
 from chalicelib.services.runs import edit_run, ending
@@ -239,6 +239,8 @@ def _retry(ports: Ports, run: Run, ended: Outcome) -> Run | None:
         first_attempt=run.first_attempt,
         attempt=run.attempt + 1,
         trigger=Trigger.RETRY,
+        parent=run.parent,
+        depth=run.depth,
         not_before=not_before,
     )
 
@@ -268,13 +270,32 @@ def heard(ports: Ports, engine_id: str) -> None:
     name = parse_external_name(job.name) if job else None
     if job is None or name is None:
         return
-    keys = [key(Run, *name), key(Waiter, *name)]
+    run, waiter = _waited_for(ports, *name)
+    if run is not None:
+        _tell(ports, run, waiter, ports.engine, job)
+
+
+def heard_of_child(ports: Ports, child: Run) -> None:
+    """Something happened to a run that another one waits for, says the stream: the same for that one."""
+    run, waiter = _waited_for(ports, child.workspace, child.parent)
+    if run is None:
+        return
+    engine = engine_of(ports, run)
+    if job := engine.describe(str(child.id)):
+        _tell(ports, run, waiter, engine, job)
+
+
+def _waited_for(ports: Ports, workspace: str, run: int) -> tuple[Run | None, Waiter | None]:
+    keys = [key(Run, workspace, run), key(Waiter, workspace, run)]
     found = ports.store.fetch(keys)
-    run: Run | None = found.get(keys[0])
-    waiter: Waiter | None = found.get(keys[1])
-    if run is not None and run.ended and not job.ended:
-        ports.engine.cancel(engine_id)  # a launch that came too late
-    if run is None or run.ended or run.state not in HOLDING:
+    return found.get(keys[0]), found.get(keys[1])
+
+
+def _tell(ports: Ports, run: Run, waiter: Waiter | None, engine: Engine, job: EngineJob) -> None:
+    """Record what an engine says of a run's driver, and wake the execution that waits when the driver is over."""
+    if run.ended and not job.ended:
+        engine.cancel(job.id)  # a launch that came too late
+    if run.ended or run.state not in HOLDING:
         return
     observed = _observe(ports, run, job) if run.state is not RunState.GRANTED else run
     if job.ended and observed and waiter and waiter.generation == observed.generation:

@@ -62,6 +62,8 @@ def follow_worker(
         before = decode(images["OldImage"]) if "OldImage" in images else None
         if isinstance(after, Run):
             changes.append(feed.Transition(after, before.state if isinstance(before, Run) else None))
+            if after.parent and (before is None or before.state is not after.state):
+                workflow.heard_of_child(ports, after)
         _consequence(ports, before, after)
 
     answer = process_partial_response(

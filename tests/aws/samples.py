@@ -7,6 +7,7 @@ from typing import Any
 
 from chalicelib.core.capacity import Amount, Ledger, PoolAccount
 from chalicelib.core.model import (
+    Block,
     Deployment,
     Event,
     FeedHead,
@@ -16,6 +17,7 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    Move,
     Placement,
     Policy,
     Pool,
@@ -30,6 +32,7 @@ from chalicelib.core.model import (
     Size,
     Token,
     Trigger,
+    Upload,
     User,
     Waiter,
 )
@@ -38,9 +41,10 @@ from chalicelib.ports import Record
 
 SPEC = RunSpec(
     name='näme with "quotes" and ☃',
-    program=Program(ProgramKind.JAR, "s3://b/a.jar", "com.example.Main", ("a", "", "--x=1")),
+    program=Program(ProgramKind.JAR, "s3://b/a.jar", "com.example.Main", ("a", "", "--x=1"), {"p": "1"}),
     kind=RunKind.SESSION,
     pool="etl",
+    existing_cluster="1021-013622-bused793",
     files=Files(jars=("s3://b/x.jar",), packages=("org:a:1",)),
     conf={"spark.a.b": "c"},
     environment={"A": "1"},
@@ -62,6 +66,9 @@ RUN = Run(
     first_attempt=41,
     attempt=1,
     trigger=Trigger.RETRY,
+    parent=40,
+    depth=2,
+    next_attempt=43,
     not_before=1_780_000_060_000,
     idempotency="once",
     state=RunState.TERMINATING,
@@ -75,6 +82,8 @@ RECORDS: list[Record] = [
     JobActivity("main", 7, 3, frozenset({41, 42})),
     Waiter("main", 42, 2, "token", 1_790_000_000_000),
     Report("main", 42, {"exit_code": 3, "finished": True}, 1_790_000_000_000),
+    Upload("main", 99, "/a/b", True, 17, "id", 2, (Block("n", 9),), True, 1_790_000_000_000),
+    Move("main", "/a#b", "/c", 1_790_000_000_000),
     Pool("main", "etl", 1, "3.5", {"a": "b"}, Placement("vc", "role"), {"analytics_engine": {"x": 1}}, 2),
     Ledger(
         "default", AMOUNT, {"main/etl": PoolAccount(AMOUNT, Amount(1), 5, Amount(3, 4, 5, 6)), "b/c d": PoolAccount()}

@@ -77,3 +77,41 @@ def test_copying_and_deleting(blobs: S3Blobs) -> None:
 def test_links_work_without_credentials(blobs: S3Blobs) -> None:
     assert requests.put(blobs.put_link("up", seconds=60), data=b"body", timeout=10).ok
     assert requests.get(blobs.get_link("up", seconds=60), timeout=10).content == b"body"
+
+
+def test_copying_many_passes_over_what_is_gone(blobs: S3Blobs) -> None:
+    for number in range(25):
+        blobs.put(f"a/{number}", b"%d" % number)
+    blobs.copy_all({f"a/{number}": f"b/{number}" for number in range(30)})
+    assert {one.name: blobs.get(one.name) for one in blobs.list("b/").blobs} == {f"b/{n}": b"%d" % n for n in range(25)}
+
+
+PART = bytes(5 << 20)
+
+
+def test_a_body_in_parts_is_seen_once_it_is_finished(blobs: S3Blobs) -> None:
+    upload = blobs.begin("whole")
+    for _ in range(2):
+        assert blobs.part("whole", upload, 1, PART)
+    assert blobs.part("whole", upload, 2, b"end")
+    assert blobs.stat("whole") is None
+    size = len(PART) + 3
+    assert blobs.finish("whole", upload, 2, size)
+    found = blobs.stat("whole")
+    assert found and found.size == size
+    assert blobs.get("whole", offset=len(PART)) == b"end"
+    assert not blobs.finish("whole", upload, 2, size), "an attempt is over once it is finished"
+
+
+@pytest.mark.parametrize(("parts", "size"), [(1, 9), (2, 3), (3, len(PART) + 3), (2, len(PART) + 4)])
+def test_a_body_is_not_made_of_other_parts_than_were_meant(blobs: S3Blobs, parts: int, size: int) -> None:
+    upload = blobs.begin("big")
+    assert blobs.part("big", upload, 1, PART) and blobs.part("big", upload, 2, b"end")
+    assert not blobs.finish("big", upload, parts, size)
+    assert blobs.stat("big") is None
+    assert blobs.finish("big", upload, 2, len(PART) + 3)
+    blobs.delete(["big"])
+
+
+def test_an_attempt_that_is_unknown(blobs: S3Blobs) -> None:
+    assert not blobs.finish("big", "no-such-upload", 1, 1)

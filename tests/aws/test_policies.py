@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -75,10 +76,28 @@ def _dynamodb(operation: str, told: Mapping[str, Any]) -> list[Need]:
     return [(f"dynamodb:{operation}", arn("dynamodb", f"table/{told['TableName']}") + index, {})]
 
 
+S3_ACTIONS = {
+    "HeadObject": "GetObject",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "UploadPartCopy": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "CopyObject": "PutObject",
+    "ListParts": "ListMultipartUploadParts",
+}
+"""What IAM calls an operation on an object, when that is not its own name."""
+
+
 def _s3(operation: str, told: Mapping[str, Any]) -> list[Need]:
     bucket = f"arn:aws:s3:::{told['Bucket']}"
-    needs: list[Need] = [(f"s3:{operation}", f"{bucket}/{told['Key']}", {})]
-    if operation == "GetObject":  # without this, a missing key is "access denied", which is not what the code handles
+    if operation == "ListObjectsV2":
+        return [("s3:ListBucket", bucket, {"s3:prefix": told["Prefix"]})]
+    if operation == "DeleteObjects":
+        return [("s3:DeleteObject", f"{bucket}/{one['Key']}", {}) for one in told["Delete"]["Objects"]]
+    needs: list[Need] = [(f"s3:{S3_ACTIONS.get(operation, operation)}", f"{bucket}/{told['Key']}", {})]
+    if "CopySource" in told:
+        needs.append(("s3:GetObject", f"arn:aws:s3:::{told['CopySource']}", {}))
+    if operation in {"GetObject", "HeadObject"}:  # or a missing key is "access denied", which the code does not handle
         needs.append(("s3:ListBucket", bucket, {}))
     return needs
 
@@ -396,6 +415,24 @@ def _runs(story: Story, job: int) -> list[Any]:
     return list(story.world.ports.store.page(runs_of_job("main", job), limit=100).records)
 
 
+def _jobs_that_run_jobs(story: Story) -> None:
+    """A run that makes another one, which is cancelled with it while it waits."""
+    settings = {k: v for k, v in submission().items() if k != "run_name"}
+    job = story.world.api("POST", "/api/2.0/jobs/create", settings).body["job_id"]
+    for function in ("launch", "check"):
+        parent = story.granted(spark_python_task=None, run_job_task={"job_id": job})
+        story.drive(function, parent)
+        child = int(story.record(parent).engine_id)
+        story.world.missed()
+        story.drive("launch", parent)  # the execution that is to be woken
+        story.intend(parent)
+        story.drive(function, parent)
+        assert story.record(child).state is RunState.CANCELED
+        story.world.pump()
+        story.drive("finish", parent)
+        assert story.record(parent).state is RunState.CANCELED
+
+
 def _elsewhere(story: Story) -> None:
     """A run of a pool that names a virtual cluster and an execution role of its own."""
     placement = Placement(story.world.other_cluster, POOL_ROLE)
@@ -499,6 +536,29 @@ def _repairs(story: Story) -> None:
     assert story.record(run).generation == 2
 
 
+def _files(story: Story) -> None:
+    """Files of the workspace: whole, in blocks, in parts; looked at, moved and deleted."""
+    base, api = "/api/2.0/dbfs", story.world.api
+
+    def did(verb: str, **body: Any) -> Any:
+        answer = api("POST", f"{base}/{verb}", body)
+        assert answer.status == 200, answer
+        return answer.body
+
+    did("mkdirs", path="/d")
+    did("put", path="/d/small", contents="YQ==")
+    for count in (1, 9):
+        handle = did("create", path=f"/d/{count}")["handle"]
+        for _ in range(count):
+            did("add-block", handle=handle, data=base64.b64encode(bytes(1 << 20)).decode())
+        did("close", handle=handle)
+    for verb in ("get-status", "list", "read"):
+        answer = api("GET", f"{base}/{verb}", {"path": "/d/9"})
+        assert answer.status == 200, answer
+    did("move", source_path="/d", destination_path="/e")
+    did("delete", path="/e", recursive=True)
+
+
 @pytest.fixture(scope="module")
 def lived() -> Iterator[World]:
     """A deployment that has been through everything."""
@@ -513,8 +573,10 @@ def lived() -> Iterator[World]:
             _jobs,
             _schedules,
             _fires,
+            _jobs_that_run_jobs,
             _elsewhere,
             _applications,
+            _files,
             _rings,
             _repairs,
         ):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from chalicelib.dialects.analytics_engine.routes import instance_id
+from chalicelib.services.dispatch import dispatch
 from tests.aws.world import World, deployed
 
 
@@ -68,9 +70,13 @@ def test_a_run_of_a_saved_job_is_one_read_and_one_transaction(busy: World) -> No
     assert calls(busy, lambda: busy.api("POST", "/api/2.0/jobs/run-now", {"job_id": job})) == READ_AND_WRITE
 
 
-def test_a_get_is_one_read_in_both_dialects(busy: World) -> None:
+def test_a_get_is_one_read_in_both_dialects_and_of_a_run_that_waits_its_place_is_a_query(busy: World) -> None:
     run_id = submit(busy).body["run_id"]
-    assert calls(busy, lambda: busy.api("GET", "/api/2.0/jobs/runs/get", run_id=run_id)) == ["BatchGetItem"]
+    get = partial(busy.api, "GET", "/api/2.0/jobs/runs/get", run_id=run_id)
+    assert calls(busy, get) == ["BatchGetItem", "Query"]
+    assert get().body["state"]["state_message"].startswith("Waiting behind the ")
+    dispatch(busy.ports, busy.ports.settings.cluster)
+    assert calls(busy, get) == ["BatchGetItem"]
     path = f"{instance(busy)}/spark_applications/{apply(busy).body['id']}"
     assert calls(busy, lambda: busy.api("GET", path)) == ["BatchGetItem"]
     assert calls(busy, lambda: busy.api("GET", f"{path}/status")) == ["BatchGetItem"]

@@ -16,11 +16,13 @@ from chalicelib.ports import (
     Record,
     Store,
     active_runs,
+    beyond,
     events_of,
     holds_of,
     jobs_of_workspace,
     key_of,
     queue_of,
+    queues_of,
     runs_in_state,
     runs_of_job,
     runs_of_pool,
@@ -87,3 +89,26 @@ def test_the_pages_of_a_list_are_the_list_in_order(library: Store, name: str, ne
             break
     assert seen == expected
     assert pages <= len(expected) // limit + 1
+
+
+def test_the_queues_of_a_cluster_are_read_pool_by_pool_and_may_be_skipped(library: Store) -> None:
+    """Whatever pools are called; a position behind a pool's rows need not be a row's."""
+    pools = ["a", "a#", "a#0000000000000001#", "a%23", "a/b", "a~", "ä b"]
+    rows = [QueueRow("lanes", "main", pool, 1, n, AMOUNT) for pool in pools for n in NUMBERS]
+    for row in rows:
+        library.commit([Put(row)])
+    mine = {
+        pool: [written(row) for row in sorted(rows, key=lambda r: r.ready_at) if row.pool == pool] for pool in pools
+    }
+    for pool in pools:
+        page = library.page(queue_of("lanes", "main", pool), limit=100, newest_first=False)
+        assert list(page.records) == mine[pool]
+    all_of_them = queues_of("lanes")
+    whole = library.page(all_of_them, limit=100, newest_first=False).records
+    order = list(dict.fromkeys(row.pool for row in whole))
+    assert list(whole) == [row for pool in order for row in mine[pool]] and sorted(order) == sorted(pools)
+    after, firsts = "", []
+    while records := library.page(all_of_them, limit=2, after=after, newest_first=False).records:
+        firsts.append(records[0])
+        after = beyond(records[0])
+    assert firsts == [mine[pool][0] for pool in order]

@@ -35,6 +35,8 @@ def test_a_submission_costs_one_read_and_one_write(service: Service, alice: Clie
 def test_looking_at_one_thing_costs_one_read(service: Service, alice: Client) -> None:
     job = create(alice)
     run, path = submit_application(alice)
+    assert cost(service, lambda: alice.get(f"{JOBS}/runs/get", run_id=run)) == {"fetch": 1, "page": 1}  # its place
+    service.play()
     for ask in (
         lambda: alice.get(f"{JOBS}/get", job_id=job),
         lambda: alice.get(f"{JOBS}/runs/get", run_id=run),

@@ -91,7 +91,7 @@ def test_runs_get_answers_the_submitted_example_with_every_field_of_the_document
         "original_attempt_run_id": run,
         "state": {
             "life_cycle_state": "PENDING",
-            "state_message": "Waiting for capacity",
+            "state_message": "Next in pool default; there is room for it.",
             "user_cancelled_or_timedout": False,
         },
         "task": {"spark_jar_task": {"main_class_name": "com.databricks.ComputeModels"}},
@@ -154,9 +154,12 @@ def test_the_spark_submit_example_runs_its_jar_with_its_class_and_argument(servi
     assert program.arguments == ("10",)
 
 
-def test_the_runs_list_example_answers_runs_as_get_does_and_says_that_there_are_more(alice: Client) -> None:
+def test_the_runs_list_example_answers_runs_as_get_does_and_says_that_there_are_more(
+    service: Service, alice: Client
+) -> None:
     job = create(alice, jar(max_concurrent_runs=5))
     runs = [run_now(alice, job) for _ in range(3)]
+    service.play()
     query = {"job_id": job, "active_only": "true", "offset": 0, "limit": 2, "run_type": "JOB_RUN"}
     answer = alice.get(f"{JOBS}/runs/list", **query)
     assert answer.json == {"runs": [get_run(alice, run) for run in reversed(runs[1:])], "has_more": True}

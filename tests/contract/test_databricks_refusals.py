@@ -63,7 +63,7 @@ BODIES: dict[str, tuple[Any, str, str]] = {
     "a job that runs a job": (
         python(spark_python_task=None, run_job_task={"job_id": 1}),
         INVALID,
-        "run_job_task is not supported by this service yet.",
+        "Job 1 does not exist.",
     ),
     "no cluster": (python(new_cluster=None), INVALID, NO_CLUSTER),
     "an existing cluster without a name": (
@@ -512,7 +512,7 @@ def test_a_pool_takes_the_place_of_a_node_type(service: Service, alice: Client) 
 
 def test_sizes_that_nothing_could_hold_are_refused_with_their_numbers(service: Service, alice: Client) -> None:
     ensure_pool(service.ports, "main", "default", maximum=Amount(4000, 1 << 20, 0, 10))
-    message = "The run asks for 6 cores and 18 GiB of memory in total, which is more than pool default may ever hold."
+    message = "The run asks for 6 cores in total, which is more than the 4 cores that pool default may ever hold."
     job = create(alice)
     with service.unchanged():
         refused(alice.post(f"{JOBS}/runs/submit", python()), 400, INVALID, message)

@@ -53,6 +53,11 @@ def spec(
     return RunSpec(name, Program(ProgramKind.PYTHON, "s3://bucket/main.py"), pool=pool, size=size, policy=policy)
 
 
+def job_spec(job: int, policy: Policy = Policy()) -> RunSpec:
+    """A program that runs a job and waits for it."""
+    return RunSpec("parent", Program(ProgramKind.RUN_JOB, str(job)), policy=policy)
+
+
 def runs(count: int, *, cores: int = 1 << 40) -> Amount:
     """A limit of so many concurrent runs."""
     return Amount(cores, 1 << 40, 1 << 40, count)
@@ -88,9 +93,10 @@ class Cloud(World):
         if isinstance(after, Ledger) and isinstance(before, Ledger):
             for name, account in after.pools.items():
                 grew = account.used - (before.pools[name].used if name in before.pools else NOTHING)
-                if any(d > 0 for d in grew.vector()):
-                    assert account.used.fits(account.maximum), f"{name} was given more than its maximum"
-                    assert after.used().fits(after.total), "the cluster was given more than it has"
+                given = zip(grew.vector(), account.room.vector(), after.free().vector(), strict=True)
+                for amount, room, free in given:  # a limit below what is held stops only who asks more of that
+                    assert amount <= 0 or room >= 0, f"{name} was given more than its maximum"
+                    assert amount <= 0 or free >= 0, "the cluster was given more than it has"
 
     def deliver(self, function: str, count: int = 100, *, again: bool = False, first: int = 0) -> None:
         """Bring a batch of the stream's records to a function; with `again` they will come once more. A `first` above
@@ -293,6 +299,8 @@ class Cloud(World):
             assert activity.active == live
         names = [launch.run.id for launch in self.engine.launches]
         assert len(names) == len(set(names)), "a run was given two drivers"
+        parents = [run.parent for run in self.store.all(Run) if run.parent and not run.attempt]
+        assert len(parents) == len(set(parents)), "a run has made two others"
 
     def lose(self, function: str) -> None:
         """The oldest record of a stream's reader was tried too often, and went to the dead letters."""

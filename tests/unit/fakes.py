@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -215,7 +215,7 @@ def _listed(listing: Listing, r: Any) -> bool:
         }
         return columns[listing.name] == listing.parts and not r.hidden and not (listing.name == "active" and r.ended)
     if isinstance(r, QueueRow):
-        return (r.cluster, r.workspace, r.pool) == listing.parts
+        return (r.cluster, r.workspace, r.pool)[: len(listing.parts)] == listing.parts
     if isinstance(r, Hold):
         return (r.cluster,) == listing.parts
     assert isinstance(r, Job | Event)
@@ -229,6 +229,7 @@ class FakeBlobs(Fake):
     """The Blobs port."""
 
     bodies: dict[str, bytes] = field(default_factory=dict)
+    unfinished: dict[str, tuple[str, dict[int, bytes]]] = field(default_factory=dict)
 
     @outside
     def put(self, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
@@ -268,8 +269,37 @@ class FakeBlobs(Fake):
         for name in names:
             self.bodies.pop(name, None)
 
-    def get_link(self, name: str, *, seconds: int) -> str:
-        return f"https://blobs.example/{name}?get={seconds}"
+    def copy_all(self, pairs: Mapping[str, str]) -> None:
+        for source, target in pairs.items():
+            if source in self.bodies:
+                self.copy(source, target)
+
+    @outside
+    def begin(self, name: str) -> str:
+        self.unfinished[id := f"upload-{len(self.unfinished)}"] = (name, {})
+        return id
+
+    @outside
+    def part(self, name: str, upload: str, number: int, body: bytes) -> bool:
+        told, parts = self.unfinished.get(upload, ("", {}))
+        if told != name:
+            return False
+        parts[number] = body
+        return True
+
+    @outside
+    def finish(self, name: str, upload: str, parts: int, size: int) -> bool:
+        told, stored = self.unfinished.get(upload, ("", {}))
+        bodies = [stored.get(number) for number in range(1, parts + 1)]
+        if told != name or None in bodies or sum(len(one or b"") for one in bodies) != size:
+            return False
+        assert all(len(one or b"") >= 5 << 20 for one in bodies[:-1]), "a part that S3 would refuse"
+        self.bodies[name] = b"".join(one or b"" for one in bodies)
+        self.unfinished[upload] = ("", {})
+        return True
+
+    def get_link(self, name: str, *, seconds: int, head: bool = False) -> str:
+        return f"https://blobs.example/{name}?{'head' if head else 'get'}={seconds}"
 
     def put_link(self, name: str, *, seconds: int, size: int = 0) -> str:
         return f"https://blobs.example/{name}?put={seconds}&size={size}"

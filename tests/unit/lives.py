@@ -11,7 +11,7 @@ from chalicelib.ports import Launch
 from chalicelib.services.jobs import Definition, create_job, delete_job
 from chalicelib.services.runs import cancel_run
 from chalicelib.services.submission import Request, run_job
-from tests.unit.cloud import HOUR_MS, Cloud, spec
+from tests.unit.cloud import HOUR_MS, Cloud, job_spec, spec
 from tests.unit.fakes import Killed
 
 Scenario = Callable[[Cloud], list[RunState]]
@@ -140,6 +140,60 @@ def loses_its_job(cloud: Cloud) -> list[RunState]:
     return [RunState.CANCELED]
 
 
+def parent_of_a_job(cloud: Cloud, policy: Policy = Policy(), of_child: Policy = Policy()) -> int:
+    """A run that runs a saved job and waits for it: its child's driver is RUNNING."""
+    insistently(lambda: create_job(cloud.ports, cloud.caller, Definition(spec(policy=of_child), 5, {})))
+    job = cloud.store.all(Job)[0].id
+    id = insistently(lambda: cloud.submit(job_spec(job, policy), idempotency="once"))
+    cloud.play()
+    drivers_become(cloud, "RUNNING")
+    cloud.play()
+    return id
+
+
+def runs_a_job(cloud: Cloud) -> list[RunState]:
+    parent_of_a_job(cloud)
+    drivers_become(cloud, "COMPLETED")
+    return [RunState.SUCCEEDED, RunState.SUCCEEDED]
+
+
+def runs_a_job_that_fails(cloud: Cloud) -> list[RunState]:
+    parent_of_a_job(cloud)
+    drivers_become(cloud, "FAILED", failure="USER_ERROR", details="boom")
+    return [RunState.FAILED, RunState.FAILED]
+
+
+def runs_a_job_that_is_retried(cloud: Cloud) -> list[RunState]:
+    parent_of_a_job(cloud, of_child=Policy(max_retries=1))
+    drivers_become(cloud, "FAILED", failure="USER_ERROR", details="boom")
+    cloud.play()
+    drivers_become(cloud, "COMPLETED")
+    return [RunState.SUCCEEDED, RunState.FAILED, RunState.SUCCEEDED]
+
+
+def runs_a_job_again(cloud: Cloud) -> list[RunState]:
+    """The parent is retried, and its second attempt has a child of its own."""
+    parent_of_a_job(cloud, Policy(max_retries=1))
+    drivers_become(cloud, "FAILED", failure="USER_ERROR", details="boom")
+    cloud.play()
+    drivers_become(cloud, "COMPLETED")
+    return [RunState.FAILED, RunState.FAILED, RunState.SUCCEEDED, RunState.SUCCEEDED]
+
+
+def runs_a_job_and_is_cancelled(cloud: Cloud) -> list[RunState]:
+    id = parent_of_a_job(cloud)
+    insistently(lambda: cancel_run(cloud.ports, cloud.caller, id))
+    return [RunState.CANCELED, RunState.CANCELED]
+
+
+def runs_a_job_and_times_out(cloud: Cloud) -> list[RunState]:
+    parent_of_a_job(cloud, Policy(timeout_ms=10 * HOUR_MS))
+    for _ in range(12):
+        cloud.clock.advance(HOUR_MS)
+        cloud.play()
+    return [RunState.TIMED_OUT, RunState.CANCELED]
+
+
 SCENARIOS: list[Scenario] = [
     succeeds,
     succeeds_unheard,
@@ -151,9 +205,17 @@ SCENARIOS: list[Scenario] = [
     is_refused,
     loses_its_execution,
     loses_its_job,
+    runs_a_job,
+    runs_a_job_that_fails,
+    runs_a_job_that_is_retried,
+    runs_a_job_again,
+    runs_a_job_and_is_cancelled,
+    runs_a_job_and_times_out,
 ]
 
 
 def attempts(cloud: Cloud) -> list[RunState]:
-    """The states of all attempts, the first one first."""
-    return [run.state for run in sorted(cloud.store.all(Run), key=lambda run: run.attempt)]
+    """The states of all attempts, the first one first; a run's before those of the run that it made."""
+    made = sorted(cloud.store.all(Run), key=lambda run: run.attempt)
+    roots = [run for run in made if not run.parent]
+    return [run.state for root in roots for run in (root, *(child for child in made if child.parent == root.id))]

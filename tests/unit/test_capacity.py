@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.core.capacity import EVERYTHING, NOTHING, Amount, Ledger, PoolAccount, plan, shortage
+from chalicelib.core.capacity import EVERYTHING, NOTHING, PATIENCE, Amount, Ledger, PoolAccount, plan, shortage
 
 
 @dataclass(frozen=True)
@@ -64,22 +64,28 @@ def test_no_grant_takes_a_pool_above_its_maximum_or_the_cluster_above_its_total(
     for name, account in after.pools.items():
         rows = [row for row in grants if row in queues[name]]
         assert account.used == sum((row.amount for row in rows), ledger.pools[name].used)
-        if rows:
-            assert account.used.fits(account.maximum)
-    if grants:
-        assert after.used().fits(after.total)
+        given = account.used - ledger.pools[name].used
+        assert given.fits(ledger.pools[name].room)
+    assert (after.used() - ledger.used()).fits(ledger.free())
 
 
 @given(situations())
-def test_within_a_pool_nobody_overtakes_but_the_runs_that_no_capacity_could_hold(
+@settings(max_examples=300)
+def test_within_a_pool_a_younger_run_goes_first_only_with_what_the_older_ones_leave_over(
     situation: tuple[Ledger, dict[str, list[Row]]],
 ) -> None:
     ledger, queues = situation
-    rows, _ = plan(ledger, queues, 100)
     for name in POOLS:
         possible = [row for row in queues[name] if row.amount.fits(ledger.ceiling(name))]
-        mine = [row for row in rows if row in queues[name]]
-        assert mine == possible[: len(mine)]
+        rows, after = plan(ledger, {name: queues[name]}, 1)
+        if rows and rows[0] is not possible[0]:
+            older = possible[: possible.index(rows[0])]
+            left = after.pools[name].room.least(after.free())
+            asked = sum((row.amount for row in older), rows[0].amount)
+            for mine, all_ask, has in zip(
+                rows[0].amount.vector(), asked.vector(), (left + rows[0].amount).vector(), strict=True
+            ):
+                assert not mine or all_ask <= has
 
 
 @given(situations())
@@ -164,9 +170,67 @@ def test_a_pool_that_the_ledger_does_not_know_gets_nothing() -> None:
     assert granted(Ledger("c"), {"m/a": [Row(1, 0, cores(1))]}) == []
 
 
+def test_each_dimension_is_looked_at_alone() -> None:
+    """What a run asks nothing of may be short, lowered below what is held, or not part of a pool's minimum."""
+    gpu, plain = Amount(1, 1, 1, 1), Amount(1, 1, 0, 1)
+    lowered = PoolAccount(maximum=Amount(9, 9, 1, 9), used=Amount(2, 2, 2, 2))
+    ledger = Ledger("c", Amount(9, 9, 1, 9), {"m/a": lowered})
+    assert granted(ledger, {"m/a": [Row(1, 0, gpu), Row(2, 1, plain)]}) == [2]
+    assert PoolAccount(minimum=Amount(cores=2)).within_minimum(plain)
+    assert not PoolAccount(minimum=Amount(gpus=2)).within_minimum(plain)
+    assert PoolAccount(minimum=Amount(cores=1, gpus=1)).within_minimum(gpu)
+    assert not PoolAccount(minimum=Amount(cores=2, gpus=1), used=Amount(gpus=1)).within_minimum(gpu)
+
+
+def test_a_younger_run_takes_nothing_that_an_older_one_of_its_pool_needs() -> None:
+    ledger = Ledger("c", EVERYTHING, {"m/a": PoolAccount(maximum=Amount(8, 8, 1, 9), used=Amount(2, 2, 1, 1))})
+    waits_for_a_gpu = Row(1, 0, Amount(4, 4, 1, 1))
+    assert granted(ledger, {"m/a": [waits_for_a_gpu, *(Row(n, n, Amount(1, 1, 0, 1)) for n in range(2, 9))]}) == [2, 3]
+
+
+def test_no_run_may_ask_more_than_its_pool_allows_one() -> None:
+    ledger = Ledger("c", EVERYTHING, {"m/a": PoolAccount(application=upto(2))})
+    assert granted(ledger, {"m/a": [Row(1, 0, cores(3)), Row(2, 1, cores(2)), Row(3, 2, cores(2))]}) == [2, 3]
+
+
+def test_a_pool_that_was_passed_over_too_often_is_given_its_turn() -> None:
+    """However urgent the others are, and whatever minimum they have."""
+    ledger = Ledger("c", cores(1), {"m/low": PoolAccount(), "m/high": PoolAccount(minimum=cores(1), priority=9)})
+    order = []
+    urgent = iter(range(100, 999))
+    for _ in range(2 * PATIENCE + 2):
+        rows, after = plan(ledger, {"m/low": [Row(1, 0, cores(1))], "m/high": [Row(next(urgent), 5, cores(1))]}, 1)
+        order.append(rows[0].run)
+        ledger = after.hold("m/low" if rows[0].run == 1 else "m/high", NOTHING - cores(1))
+    assert [number for number, run in enumerate(order) if run == 1] == [PATIENCE, 2 * PATIENCE + 1]
+
+
+def test_on_its_turn_a_large_run_is_gathered_for_and_others_have_only_what_it_leaves() -> None:
+    """Nobody else is given any of the cores that it lacks, nor of the memory that it will need."""
+    ledger = Ledger("c", Amount(10, 10, 9, 99), {
+        "m/large": PoolAccount(passed=PATIENCE),
+        "m/small": PoolAccount(priority=9, used=Amount(5, 2, 0, 5)),
+    })  # fmt: skip
+    large = Row(1, 0, Amount(8, 7, 0, 1))
+    assert granted(ledger, {"m/large": [large], "m/small": [Row(2, 0, Amount(1, 1, 0, 1))]}) == []
+    no_cores = [Row(3, 0, Amount(0, 1, 1, 1)), Row(4, 0, Amount(0, 1, 1, 1))]
+    assert granted(ledger, {"m/large": [large], "m/small": no_cores}) == [3]
+    freed = ledger.hold("m/small", NOTHING - Amount(3, 0, 0, 0))
+    assert granted(freed, {"m/large": [large], "m/small": [Row(2, 0, Amount(1, 1, 0, 1))]}) == [1]
+
+
+def test_a_pool_at_its_own_maximum_is_passed_over_by_nobody() -> None:
+    at_most_one = PoolAccount(maximum=replace(EVERYTHING, runs=1), used=cores(1), passed=PATIENCE)
+    ledger = Ledger("c", upto(40), {"m/full": at_most_one, "m/other": PoolAccount(passed=3)})
+    queues = {"m/full": [Row(1, 0, cores(30))], "m/other": [Row(n, 9, cores(1)) for n in range(2, 9)]}
+    rows, after = plan(ledger, queues, 100)
+    assert [row.run for row in rows] == list(range(2, 9))
+    assert {name: account.passed for name, account in after.pools.items()} == {"m/full": PATIENCE, "m/other": 0}
+
+
 def test_a_shortage_is_told_in_numbers() -> None:
     ledger = Ledger("c", upto(8000), {"m/a": PoolAccount(maximum=upto(4000), used=cores(3000)), "m/b": PoolAccount()})
-    assert shortage(ledger, "m/a", cores(2000)) == "Waiting for capacity: needs 2 cores, the pool has 1 cores free."
+    assert shortage(ledger, "m/a", cores(2000)) == "Waiting for capacity: needs 2 cores, the pool has 1 core free."
     assert "the cluster has 5 cores free" in shortage(ledger, "m/b", cores(6000))
     assert shortage(ledger, "m/a", cores(1000)) == ""
     assert shortage(ledger, "m/none", cores(1)) != ""

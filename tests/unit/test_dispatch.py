@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from chalicelib.core.capacity import PATIENCE
 from chalicelib.core.errors import Conflict
 from chalicelib.core.model import QueueRow, Run
 from chalicelib.core.states import RunState
 from chalicelib.ports import key
 from chalicelib.services.dispatch import GRANTS_AT_ONCE, HEADS, dispatch
-from chalicelib.services.pools import ensure_pool
+from chalicelib.services.pools import ensure_pool, limit_cluster
 from chalicelib.services.runs import cancel_run
 from tests.unit.cloud import CLUSTER, Cloud, runs, spec
 
@@ -26,6 +27,39 @@ def test_a_ring_for_nothing_reads_and_writes_nothing(cloud: Cloud) -> None:
     assert dispatch(cloud.ports, "no such cluster") == []
     assert cloud.store.counts == {"fetch": 2, "page": 1}
     assert cloud.store.snapshot() == before
+
+
+def test_only_queues_with_somebody_in_them_are_read(cloud: Cloud) -> None:
+    for number in range(40):
+        ensure_pool(cloud.ports, "main", f"pool {number}", maximum=runs(0))
+    for number in (7, 8):
+        cloud.submit(spec(pool=f"pool {number}"), park_oversized=True)
+    cloud.store.counts.clear()
+    assert dispatch(cloud.ports, CLUSTER) == []
+    assert cloud.store.counts == {"fetch": 1, "page": 1}
+
+
+def test_pools_whose_names_resemble_each_other_have_queues_of_their_own(cloud: Cloud) -> None:
+    names = ["a", "a#", "a#0001780000000000#", "a%23", "a/b", "a~"]
+    for name in names:
+        ensure_pool(cloud.ports, "main", name, maximum=runs(1))
+        for _ in range(HEADS + 2):
+            cloud.submit(spec(pool=name))
+    granted = dispatch(cloud.ports, CLUSTER)
+    assert sorted(run.spec.pool for run in granted) == sorted(names)
+    cloud.check_capacity()
+
+
+def test_the_most_urgent_pool_is_granted_first_however_long_the_queue_of_another(cloud: Cloud) -> None:
+    """A page of the queues that ends within a pool's does not hide the rest of it."""
+    limit_cluster(cloud.ports, "main", runs(2 * HEADS))
+    for pool, priority in (("a", 0), ("b", 0), ("z", 9)):
+        ensure_pool(cloud.ports, "main", pool, priority=priority)
+        for _ in range(HEADS + 5 if pool != "z" else PATIENCE):
+            cloud.submit(spec(pool=pool))
+    first = dispatch(cloud.ports, CLUSTER)
+    assert [run.spec.pool for run in first[:PATIENCE]] == ["z"] * PATIENCE
+    assert len(first) == 2 * HEADS
 
 
 def test_more_than_a_transaction_holds_are_granted_in_several(cloud: Cloud) -> None:
@@ -108,8 +142,6 @@ def test_capacity_that_a_run_gives_back_goes_to_the_next_at_once(cloud: Cloud) -
 
 
 def test_an_urgent_pool_goes_first_when_capacity_is_short(cloud: Cloud) -> None:
-    from chalicelib.services.pools import limit_cluster
-
     ensure_pool(cloud.ports, "main", "urgent", priority=5)
     limit_cluster(cloud.ports, "main", runs(1))
     holder = cloud.running()

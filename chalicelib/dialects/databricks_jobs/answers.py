@@ -71,25 +71,27 @@ def _result(run: Run) -> str | None:
     return RESULT[INTENT_END.get(run.intent, run.state) if run.state is S.TERMINATING else run.state]
 
 
-def state_body(run: Run) -> dict[str, Any]:
-    """A RunState on the wire."""
+def state_body(run: Run, waiting: str = "") -> dict[str, Any]:
+    """A RunState on the wire. `waiting` is why the run waits, where that is known."""
     result = _result(run)
     return {
         "life_cycle_state": LIFE_CYCLE[run.state],
         **({"result_state": result} if result else {}),
-        "state_message": run.message or _WAITING.get(run.state, ""),
+        "state_message": waiting or run.message or _WAITING.get(run.state, ""),
         "user_cancelled_or_timedout": run.intent is not Intent.NONE or run.state in {S.CANCELED, S.TIMED_OUT},
     }
 
 
-TRIGGERS = {Trigger.ON_DEMAND: "ONE_TIME", Trigger.SCHEDULE: "PERIODIC", Trigger.RETRY: "RETRY"}
+TRIGGERS = {Trigger.ON_DEMAND: "ONE_TIME", Trigger.SCHEDULE: "PERIODIC", Trigger.RETRY: "RETRY",
+            Trigger.RUN_JOB: "RUN_JOB_TASK"}  # fmt: skip
 
 
-def run_body(run: Run, api_url: str) -> dict[str, Any]:
-    """A Run on the wire."""
+def run_body(run: Run, api_url: str, waiting: str = "") -> dict[str, Any]:
+    """A Run on the wire. `waiting` is why it waits, where that is known."""
     one_time = run.job == NO_JOB
     job = run.first_attempt if one_time else run.job
     instance = {"cluster_id": cluster_id(run.id), "spark_context_id": run.application_id}
+    child = _child_of(run)
     original = run.spec.original if run.spec.dialect == DIALECT else {}
     parameters = original.get("overriding_parameters")
     schedule = original.get("schedule") if run.trigger is Trigger.SCHEDULE else None
@@ -98,11 +100,12 @@ def run_body(run: Run, api_url: str) -> dict[str, Any]:
         "run_id": run.id,
         "number_in_job": run.number_in_job,
         "original_attempt_run_id": run.first_attempt or run.id,
-        "state": state_body(run),
+        "state": state_body(run, waiting),
         **({"schedule": {"pause_status": "UNPAUSED", **schedule}} if schedule else {}),
         "task": _task_of(run.spec),
         "cluster_spec": _cluster_of(run.spec),
-        **({"cluster_instance": {k: v for k, v in instance.items() if v}} if run.engine_id else {}),
+        **({"cluster_instance": {k: v for k, v in instance.items() if v}} if run.engine_id and not child else {}),
+        **child,
         **({"overriding_parameters": parameters} if parameters else {}),
         "start_time": run.created_at,
         **_durations(run),
@@ -128,6 +131,13 @@ def _durations(run: Run) -> dict[str, int]:
         "cleanup_duration": run.ended_at - stopped if run.ended_at and run.started_at else 0,
         "run_duration": run.ended_at - run.created_at if run.ended_at else 0,
     }
+
+
+def _child_of(run: Run) -> dict[str, Any]:
+    """The run that a run-job task has made (from newer versions of the API)."""
+    if run.spec.program.kind is not ProgramKind.RUN_JOB or not run.engine_id:
+        return {}
+    return {"run_job_output": {"run_id": int(run.engine_id)}}
 
 
 def runs_body(runs: Sequence[Run], api_url: str, *, more: bool, most: int) -> dict[str, Any]:
@@ -166,10 +176,11 @@ def _cluster_of(spec: RunSpec) -> dict[str, Any]:
     return {"new_cluster": cluster}
 
 
-def output_body(run: Run, api_url: str, logs: str, most: int) -> dict[str, Any]:
+def output_body(run: Run, api_url: str, logs: str, most: int, waiting: str = "") -> dict[str, Any]:
     """What get-output answers for a task that is no notebook: the run, why it failed, and its standard output."""
     return {
-        "metadata": run_body(run, api_url),
+        "metadata": run_body(run, api_url, waiting),
+        **_child_of(run),
         **_error(run),
         "logs": (cut := _first(logs, most)),
         "logs_truncated": len(cut) < len(logs),

@@ -19,10 +19,25 @@ _CODES: Mapping[type[SparkplaneError], tuple[int, str]] = {
     e.Forbidden: (403, "PERMISSION_DENIED"),
     e.TooMany: (429, "REQUEST_LIMIT_EXCEEDED"),
     e.Conflict: (503, "TEMPORARILY_UNAVAILABLE"),
+    e.Unfinished: (503, "TEMPORARILY_UNAVAILABLE"),
     NoSuchRoute: (404, "ENDPOINT_NOT_FOUND"),
     WrongMethod: (405, "METHOD_NOT_ALLOWED"),
     Fault: (500, "INTERNAL_ERROR"),
 }
+
+_MISSING: Mapping[type[SparkplaneError], tuple[int, str]] = {e.NotFound: (404, "RESOURCE_DOES_NOT_EXIST")}
+
+_CODES_BELOW: Mapping[str, Mapping[type[SparkplaneError], tuple[int, str]]] = {
+    "/api/2.0/dbfs/": {
+        **_MISSING,
+        e.BlockTooLarge: (400, "MAX_BLOCK_SIZE_EXCEEDED"),
+        e.ReadTooLarge: (400, "MAX_READ_SIZE_EXCEEDED"),
+        e.NotEmpty: (400, "IO_ERROR"),
+        e.PartlyDeleted: (503, "PARTIAL_DELETE"),
+    },
+    "/api/2.0/fs/": _MISSING,
+}
+"""What is said otherwise below a path: the other APIs have codes of their own, and their "not found" is 404."""
 
 _HEADERS: Mapping[int, Mapping[str, str]] = {
     401: {"WWW-Authenticate": 'Basic realm="sparkplane"'},
@@ -33,7 +48,9 @@ _HEADERS: Mapping[int, Mapping[str, str]] = {
 
 def render(error: SparkplaneError, request: Request) -> Answer:
     """An error as Databricks says it."""
-    status, code = next(_CODES[cls] for cls in type(error).__mro__ if cls in _CODES)
+    own = next((codes for prefix, codes in _CODES_BELOW.items() if request.path.startswith(prefix)), {})
+    codes = {**_CODES, **own}
+    status, code = next(codes[cls] for cls in type(error).__mro__ if cls in codes)
     headers = dict(_HEADERS.get(status, {}))
     if isinstance(error, WrongMethod):
         headers["Allow"] = ", ".join(error.allowed)
@@ -43,6 +60,8 @@ def render(error: SparkplaneError, request: Request) -> Answer:
 def _message(error: SparkplaneError, request: Request) -> str:
     if isinstance(error, e.Gone):
         return f"{error.kind} {error.id} has been deleted; its idempotency token cannot be used again."
+    if isinstance(error, e.NotFound) and error.field == "path":
+        return f"No file or directory exists on path {error.id}."
     if isinstance(error, NoSuchRoute):
         return f"No API found for '{request.method} {request.path.removeprefix('/api/2.0')}'"
     return error.message

@@ -13,7 +13,7 @@ from chalicelib.dialects.databricks_jobs.clusters import cluster_conf, cluster_s
 from chalicelib.dialects.databricks_jobs.libraries import library_files
 from chalicelib.dialects.databricks_jobs.reading import DIALECT, Locate, ascii_map
 from chalicelib.dialects.databricks_jobs.schemas import TASKS, JobSettings, RunsSubmit, TaskSettings
-from chalicelib.dialects.databricks_jobs.tasks import TASK_SPECS, the_task
+from chalicelib.dialects.databricks_jobs.tasks import CLUSTERLESS, TASK_SPECS, the_task
 
 
 def job_spec(settings: JobSettings, raw: Mapping[str, Any], locate: Locate) -> RunSpec:
@@ -118,7 +118,8 @@ def _on_cluster(spec: RunSpec, settings: TaskSettings) -> RunSpec:
 def _check_cluster(settings: TaskSettings) -> None:
     if settings.existing_cluster_id is not None and settings.new_cluster is not None:
         raise Invalid("Only one of new_cluster and existing_cluster_id may be specified.", field="existing_cluster_id")
-    if settings.existing_cluster_id is None and settings.new_cluster is None:
+    named = settings.existing_cluster_id is not None or settings.new_cluster is not None
+    if not named and the_task(settings) not in CLUSTERLESS:
         raise Invalid("One of new_cluster or existing_cluster_id must be specified.", field="new_cluster")
     if settings.new_cluster and settings.new_cluster.init_scripts:
         raise Invalid("init_scripts are not supported by this service yet.", field="new_cluster.init_scripts")

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.core.capacity import Ledger
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import NO_JOB, Job, JobActivity, ProgramKind, Run, RunKind
+from chalicelib.dialects.databricks_jobs import dbfs
 from chalicelib.dialects.databricks_jobs.errors import VOICE
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
 from chalicelib.later import later
 from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
-from chalicelib.services import jobs, results, runs, submission, workflow
+from chalicelib.services import jobs, pools, results, runs, submission, workflow
 from chalicelib.services.access import Call
+from chalicelib.services.paths import SCHEME, blob
 
 if TYPE_CHECKING:
     from chalicelib.dialects.databricks_jobs import answers, mapping, reading, schemas, tasks
@@ -37,9 +40,9 @@ def _locate(ports: Ports, workspace: str) -> reading.Locate:
     """`dbfs:/a/b` is the workspace's own copy in the blob store; every other URI is itself."""
 
     def locate(uri: str) -> str:
-        if not uri.startswith("dbfs:/"):
+        if not uri.startswith(f"{SCHEME}/"):
             return uri
-        return ports.blobs.uri(f"{workspace}/dbfs/{uri.removeprefix('dbfs:').lstrip('/')}")
+        return ports.blobs.uri(blob(workspace, "/" + uri.removeprefix(SCHEME).lstrip("/")))
 
     return locate
 
@@ -62,6 +65,17 @@ def _want_activity(ports: Ports, workspace: str, request: Request) -> Collection
 
 def _want_run(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
     return [key(Run, workspace, _id(quiet_fields(request), "run_id"))]
+
+
+def _want_shown_run(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
+    """A run to be shown; with the ledger, that tells why it waits, if it does."""
+    return [*_want_run(ports, workspace, request), key(Ledger, ports.settings.cluster)]
+
+
+def _waiting(ports: Ports, call: Call, run: Run) -> str:
+    """Why a run waits, empty for one that does not."""
+    place = pools.queue_place(ports, call, run)
+    return place.message if place else ""
 
 
 def _want_submission(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
@@ -190,7 +204,7 @@ def list_runs(ports: Ports, call: Call, request: Request) -> Answer:
 def get_run(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/get."""
     run = runs.get_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id)
-    return Answer(answers.run_body(run, ports.settings.api_url))
+    return Answer(answers.run_body(run, ports.settings.api_url, _waiting(ports, call, run)))
 
 
 def get_output(ports: Ports, call: Call, request: Request) -> Answer:
@@ -200,7 +214,8 @@ def get_output(ports: Ports, call: Call, request: Request) -> Answer:
         told = results.notebook_result(ports, run)
         return Answer(answers.notebook_output_body(run, ports.settings.api_url, told.text, told.truncated))
     logs = workflow.driver_log(ports, run, "stdout", limit=MAX_LOGS + 1)
-    return Answer(answers.output_body(run, ports.settings.api_url, logs, MAX_LOGS))
+    waiting = _waiting(ports, call, run)
+    return Answer(answers.output_body(run, ports.settings.api_url, logs, MAX_LOGS, waiting))
 
 
 def export(ports: Ports, call: Call, request: Request) -> Answer:
@@ -241,10 +256,11 @@ OPERATIONS = [
     Operation("POST", f"{BASE}/run-now", run_now, _want_submission),
     Operation("POST", f"{BASE}/runs/submit", submit, _want_submission),
     Operation("GET", f"{BASE}/runs/list", list_runs, _want_job),
-    Operation("GET", f"{BASE}/runs/get", get_run, _want_run),
-    Operation("GET", f"{BASE}/runs/get-output", get_output, _want_run),
+    Operation("GET", f"{BASE}/runs/get", get_run, _want_shown_run),
+    Operation("GET", f"{BASE}/runs/get-output", get_output, _want_shown_run),
     Operation("GET", f"{BASE}/runs/export", export, _want_run),
     Operation("POST", f"{BASE}/runs/cancel", cancel, _want_run),
     Operation("POST", f"{BASE}/runs/cancel-all", cancel_all, _want_activity),
     Operation("POST", f"{BASE}/runs/delete", delete_run, _want_run),
+    *dbfs.OPERATIONS,
 ]

@@ -92,6 +92,13 @@ class SparkSubmitTask(Wire):
     parameters: Texts = ()
 
 
+class RunJobTask(Wire):
+    """Another saved job; its named parameters are from newer versions of the API."""
+
+    job_id: Int
+    job_parameters: TextMap = Field(default_factory=dict)
+
+
 class CronSchedule(Wire):
     """When a job runs by itself."""
 
@@ -110,7 +117,7 @@ class NotebookTask(Wire):
 
 
 TASKS = ("notebook_task", "spark_jar_task", "spark_python_task", "spark_submit_task", "pipeline_task", "run_job_task")
-TASKS_WITHOUT_ENGINE = ("pipeline_task", "run_job_task")
+TASKS_WITHOUT_ENGINE = ("pipeline_task",)
 MULTI_TASK = ("tasks", "job_clusters", "git_source")
 """Fields of newer versions that change what a request means; ignoring them would run something else."""
 
@@ -125,7 +132,7 @@ class TaskSettings(Wire):
     spark_submit_task: SparkSubmitTask | None = None
     notebook_task: NotebookTask | None = None
     pipeline_task: Any = None
-    run_job_task: Any = None
+    run_job_task: RunJobTask | None = None
     libraries: tuple[Library, ...] = ()
     timeout_seconds: Annotated[Int, Field(ge=0)] = 0
     email_notifications: Any = None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from chalicelib.core.errors import Invalid
+from chalicelib.core.errors import Invalid, NotFound
+from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import Files, Job, Program, ProgramKind, References, RunSpec
 from chalicelib.core.spark import parse_submit
-from chalicelib.dialects.databricks_jobs.reading import MAX_PARAMETERS, Locate, parameter_map, parameters
+from chalicelib.dialects.databricks_jobs.reading import MAX_PARAMETERS, Locate, ascii_map, parameter_map, parameters
 from chalicelib.dialects.databricks_jobs.schemas import TASKS, TASKS_WITHOUT_ENGINE, RunNow, TaskSettings
 
 
@@ -28,6 +30,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "spark_python_task": {**_CLUSTERED, "program": "spark_python_task.python_file"},
     "spark_jar_task": {**_CLUSTERED, "program": "spark_jar_task.jar_uri"},
     "spark_submit_task": dict.fromkeys(_PARTS, "spark_submit_task.parameters"),
+    "run_job_task": {**_CLUSTERED, "program": "run_job_task.job_id"},
     "notebook_task": {**_CLUSTERED, "program": "notebook_task.notebook_path"},
 }
 RUN_NOW_FIELDS: Mapping[str, str] = dict.fromkeys(_PARTS, "spark_submit_params")
@@ -110,10 +113,26 @@ def submit_parameters(spec: RunSpec, words: tuple[str, ...], locate: Locate) -> 
     return replace(spec, files=files, program=program, references=references)
 
 
+def _run_job(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
+    """A run that waits for another job's; a cluster that is named with it is not used."""
+    task = settings.run_job_task
+    assert task is not None
+    if not 0 < task.job_id <= MAX_ID:
+        raise NotFound("Job", task.job_id, field="run_job_task.job_id")
+    named = ascii_map(task.job_parameters, "run_job_task.job_parameters")
+    parameters((json.dumps(named),), "run_job_task.job_parameters")
+    program = Program(ProgramKind.RUN_JOB, str(task.job_id), parameters=named)
+    return replace(spec, program=program, existing_cluster="")
+
+
+CLUSTERLESS = frozenset({"run_job_task"})
+"""Tasks that may be given without a cluster."""
+
 TASK_SPECS: Mapping[str, Callable[[RunSpec, TaskSettings, Locate], RunSpec]] = {
     "spark_python_task": _python,
     "spark_jar_task": _jar,
     "spark_submit_task": _submit,
+    "run_job_task": _run_job,
     "notebook_task": _notebook,
 }
 
