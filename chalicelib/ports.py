@@ -437,6 +437,7 @@ class Settings:
     api_url: str = ""
     retention_days: int = 60
     uri_schemes: tuple[str, ...] = ("s3", "s3a", "https", "local")
+    https_hosts: tuple[str, ...] = ()
     absolute_paths: str = "image"
     default_spark: str = "3.5"
 

@@ -3,7 +3,8 @@
 Environment: SPARKPLANE_TABLE, SPARKPLANE_BUCKET, SPARKPLANE_RUN_MACHINE, SPARKPLANE_RING_MACHINE,
 SPARKPLANE_RING_FUNCTION, SPARKPLANE_SCHEDULE_ROLE, SPARKPLANE_SCHEDULE_GROUP,
 SPARKPLANE_VIRTUAL_CLUSTER, SPARKPLANE_EXECUTION_ROLE, SPARKPLANE_API_URL; optional: SPARKPLANE_WORKSPACE,
-SPARKPLANE_RETENTION_DAYS, SPARKPLANE_URI_SCHEMES (comma-separated), SPARKPLANE_DEFAULT_SPARK.
+SPARKPLANE_RETENTION_DAYS, SPARKPLANE_URI_SCHEMES and SPARKPLANE_HTTPS_HOSTS (comma-separated),
+SPARKPLANE_DEFAULT_SPARK.
 """
 
 from __future__ import annotations
@@ -19,14 +20,19 @@ from chalicelib.ports import Ports, Settings
 def settings_from(environment: Mapping[str, str]) -> Settings:
     """The deployment's settings."""
     defaults = Settings()
-    schemes = environment.get("SPARKPLANE_URI_SCHEMES", "")
+    schemes = _listed(environment.get("SPARKPLANE_URI_SCHEMES", ""))
     return Settings(
         workspace=environment.get("SPARKPLANE_WORKSPACE", defaults.workspace),
         api_url=environment.get("SPARKPLANE_API_URL", "").rstrip("/"),
         retention_days=int(environment.get("SPARKPLANE_RETENTION_DAYS", defaults.retention_days)),
-        uri_schemes=tuple(s.strip() for s in schemes.split(",") if s.strip()) or defaults.uri_schemes,
+        uri_schemes=schemes or defaults.uri_schemes,
+        https_hosts=tuple(host.lower() for host in _listed(environment.get("SPARKPLANE_HTTPS_HOSTS", ""))),
         default_spark=environment.get("SPARKPLANE_DEFAULT_SPARK", defaults.default_spark),
     )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 @lru_cache(maxsize=1)

@@ -51,6 +51,10 @@ PARAMETERS: Json = {
         "Days that the functions' logs are kept.", 30, AllowedValues=[1, 3, 5, 7, 14, 30, 60, 90, 180, 365, 731]
     ),
     "UriSchemes": _text("Which URI schemes a submission may use, with commas.", ",".join(_DEFAULTS.uri_schemes)),
+    "HttpsHosts": _text(
+        "Hosts, with commas, that a submission may name files and package repositories of; *.example.com means all "
+        "below example.com. Empty: any host."
+    ),
     "DefaultSpark": _text("The Spark version of runs that name none.", _DEFAULTS.default_spark),
     "RequestSeconds": _number(
         "How long a request may take. Over 29 needs API Gateway's quota 'Maximum integration timeout' to be raised.",

@@ -30,6 +30,7 @@ ENVIRONMENT: Mapping[str, Any] = {
     "SPARKPLANE_WORKSPACE": ref("Workspace"),
     "SPARKPLANE_RETENTION_DAYS": ref("RetentionDays"),
     "SPARKPLANE_URI_SCHEMES": ref("UriSchemes"),
+    "SPARKPLANE_HTTPS_HOSTS": ref("HttpsHosts"),
     "SPARKPLANE_DEFAULT_SPARK": ref("DefaultSpark"),
 }
 """What `chalicelib.wiring` reads, the same for every function."""

@@ -89,9 +89,53 @@ class Files:
     repositories: tuple[str, ...] = ()
 
 
+class LibraryKind(StrEnum):
+    """What a library is to Python or R. (JVM libraries are `Files.jars` and `Files.packages`.)"""
+
+    PYPI = "pypi"
+    WHEEL = "whl"
+    EGG = "egg"
+    CRAN = "cran"
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library to install before the program starts. `name` is a package (with its version) of the index `repo`
+    (empty: the default one), or a URI; `label` is how messages name it."""
+
+    kind: LibraryKind
+    name: str
+    repo: str = ""
+    label: str = ""
+
+    @property
+    def uri(self) -> str:
+        """Where the library's file is; empty for one that an index has."""
+        return self.name if self.kind in {LibraryKind.WHEEL, LibraryKind.EGG} else ""
+
+
+@dataclass(frozen=True, slots=True)
+class InitScript:
+    """A shell script to run before the program: its URI, and how messages name it."""
+
+    uri: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is done where the driver runs before a Python program starts: init scripts, with their environment (in
+    which references are replaced, `{{cluster_id}}` too), then libraries, each in its order."""
+
+    init_scripts: tuple[InitScript, ...] = ()
+    init_environment: Mapping[str, str] = field(default_factory=dict)
+    libraries: tuple[Library, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What the run asks of the cluster. `executors_max` above `executors` asks for dynamic allocation."""
+    """What the run asks of the cluster. `executors_max` above `executors` asks for dynamic allocation; a Python program
+    without executors runs its tasks in the driver."""
 
     driver_cores: int = 1
     driver_memory: int = 1024
@@ -143,7 +187,9 @@ class References:
 class RunSpec:
     """What was asked for; never changes. `original` is the request in its dialect's words, for that dialect only.
 
-    `existing_cluster` is the id of a standing cluster that the run is to use instead of a driver of its own.
+    `existing_cluster` is the id of a standing cluster that the run is to use instead of a driver of its own. `tags` are
+    the engine's. `late_schemes` are URI schemes that are judged at the launch, not at submission. `logs_to` is the
+    blobs' prefix, within the workspace, below which logs are delivered too; empty for nowhere.
     """
 
     name: str
@@ -159,6 +205,10 @@ class RunSpec:
     placement: Placement = Placement()
     policy: Policy = Policy()
     references: References = References()
+    preparation: Preparation = Preparation()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    late_schemes: tuple[str, ...] = ()
+    logs_to: str = ""
     dialect: str = ""
     original: Mapping[str, Any] = field(default_factory=dict)
 

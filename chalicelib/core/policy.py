@@ -48,6 +48,10 @@ SENTENCES: Mapping[str, str] = {"ProgramNotFound": "PROGRAM_NOT_FOUND", "Noteboo
 """Error types of the bootstrap's own whose message is a whole sentence -> the reason: there is no program to run; a
 notebook's end that is no exception of its own."""
 
+_NOT_PREPARED = {"sparkplane.InitScript": "INIT_SCRIPT_FAILED", "sparkplane.Library": "LIBRARY_FAILED"}
+"""The error types by which the bootstrap says that the machine could not be made ready for the program, and the reason
+that the run ends for."""
+
 _PLATFORM_FAILURES = frozenset({"INTERNAL_ERROR", "CLUSTER_UNAVAILABLE"})
 
 
@@ -64,7 +68,7 @@ def outcome(run: Run, evidence: Evidence) -> Outcome:
     if evidence.engine_state == "CANCELLED":
         return Outcome(RunState.CANCELED, "CANCELLED_ON_CLUSTER", "The driver was cancelled on the cluster.")
     if evidence.engine_state == "FAILED":
-        return _failure(evidence)
+        return _not_fetched(run, evidence) or _failure(evidence)
     return Outcome(RunState.INTERNAL_ERROR, "DRIVER_LOST", "The cluster no longer knows the run's driver.")
 
 
@@ -74,11 +78,37 @@ def _intent_message(run: Run) -> str:
     return "Run cancelled."
 
 
+def _not_fetched(run: Run, evidence: Evidence) -> Outcome | None:
+    """The end of a run whose library or init script could not be fetched: spark-submit then gives up before the
+    bootstrap, which would have told of it. Its words must name the file."""
+    if evidence.report and evidence.report.get("finished"):
+        return None
+    said, preparation = f"{evidence.diagnosis} {evidence.details}", run.spec.preparation
+    reason = evidence.diagnosis or evidence.details
+    for script in preparation.init_scripts:
+        if _names(said, script.uri):
+            message = f"Cluster scoped init script {script.label or script.uri} failed: {reason}"
+            return Outcome(RunState.INTERNAL_ERROR, "INIT_SCRIPT_FAILED", message)
+    for library in preparation.libraries:
+        if library.uri and _names(said, library.uri):
+            told = library.label or library.uri
+            message = f"Library installation failed for library due to user error for {told}. Error messages: {reason}"
+            return Outcome(RunState.INTERNAL_ERROR, "LIBRARY_FAILED", message)
+    return None
+
+
+def _names(text: str, uri: str) -> bool:
+    """Whether a message is about a file: it says its bucket and key, whatever the scheme was made into."""
+    return uri.partition("://")[2] in text if "://" in uri else uri in text
+
+
 def _failure(evidence: Evidence) -> Outcome:
     report = evidence.report or {}
     error, code = report.get("error"), report.get("exit_code")
     if isinstance(error, Mapping) and error.get("type") in SENTENCES:
         return Outcome(RunState.FAILED, SENTENCES[error["type"]], str(error.get("message", "")))
+    if isinstance(error, Mapping) and error.get("type") in _NOT_PREPARED:
+        return Outcome(RunState.INTERNAL_ERROR, _NOT_PREPARED[error["type"]], str(error.get("message", "")))
     if isinstance(error, Mapping) and error.get("type"):
         text = f"{error['type']}: {error.get('message', '')}".rstrip(": ")
         return Outcome(RunState.FAILED, "PROGRAM_RAISED", text)

@@ -24,6 +24,9 @@ RELEASES: Mapping[str, str] = {
 """Spark version -> the EMR on EKS release that carries it. A version that is older than all is served by the oldest
 row, as the closest newer one; a version that is newer than all is refused."""
 
+RUN_TAG = "sparkplane-run"
+"""The tag of EMR's job run that names the run; no user's tag may begin as it does."""
+
 ENTRY_POINT_LIMIT = 256
 """Characters of an entry point that EMR takes."""
 
@@ -200,7 +203,7 @@ def start_job_run(
                 "s3MonitoringConfiguration": {"logUri": log_uri},
             },
         },
-        "tags": {"sparkplane-run": name},
+        "tags": {**spec.tags, RUN_TAG: name},
     }
 
 

@@ -17,10 +17,13 @@ EMR_SPARK = "/usr/lib/spark"
 """Where Spark is in EMR's images."""
 
 
-def check_uri(uri: str, *, field: str, schemes: Collection[str]) -> None:
+def check_uri(
+    uri: str, *, field: str, schemes: Collection[str], hosts: Collection[str] = (), late: Collection[str] = ()
+) -> None:
     """Refuse a URI whose scheme is not allowed, a path that climbs, and a comma (Spark would read it as two URIs).
 
-    A bare absolute path is a file of the image; any other than those below IMAGE_ROOTS counts as scheme `file`.
+    A bare absolute path is a file of the image; any other than those below IMAGE_ROOTS counts as scheme `file`. An
+    `https` address must be of one of `hosts` (see `check_host`). Schemes in `late` pass, to be judged another time.
     """
     if not uri or any(ord(c) < 32 for c in uri):
         raise Invalid(f"{field}: {uri!r} is not a URI.", field=field)
@@ -33,13 +36,35 @@ def check_uri(uri: str, *, field: str, schemes: Collection[str]) -> None:
     if ".." in unquote(parts.path).split("/"):
         raise Invalid(f"{field}: {uri!r} has a '..' in its path.", field=field)
     scheme = parts.scheme.lower() or ("local" if _in_image(uri) else "file")
-    if scheme not in schemes:
+    if scheme not in schemes and scheme not in late:
         allowed = ", ".join(sorted(schemes))
         raise Invalid(f"{field}: the URI {uri!r} is of scheme {scheme!r}; allowed are {allowed}.", field=field)
     if not parts.scheme and not uri.startswith("/"):
         raise Invalid(f"{field}: {uri!r} is neither a URI nor an absolute path.", field=field)
-    if scheme in {"s3", "s3a", "https"} and not parts.netloc:
+    if scheme in {"s3", "s3a", "gs", "https"} and not parts.netloc:
         raise Invalid(f"{field}: {uri!r} names no {'host' if scheme == 'https' else 'bucket'}.", field=field)
+    if scheme == "https":
+        check_host(uri, field=field, hosts=hosts)
+
+
+def check_host(url: str, *, field: str, hosts: Collection[str]) -> None:
+    """Refuse a URL whose host is not on the owner's list: names, and `*.example.com` for all below one. An empty list
+    lets every host pass: what is fetched is fetched by the run's own driver, which could do so anyway."""
+    try:
+        host = (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        host = ""
+    if not host:
+        raise Invalid(f"{field}: {url!r} names no host.", field=field)
+    if hosts and not any(host == h or (h.startswith("*.") and host.endswith(h[1:])) for h in hosts):
+        raise Invalid(f"{field}: the host {host!r} is not among those that this deployment allows.", field=field)
+
+
+def check_repository(url: str, *, field: str, hosts: Collection[str]) -> None:
+    """Refuse a package repository that is no http or https URL, or whose host is not allowed."""
+    if not url.lower().startswith(("https://", "http://")) or any(ord(c) < 33 for c in url):
+        raise Invalid(f"{field}: {url!r} is no https:// or http:// URL.", field=field)
+    check_host(url, field=field, hosts=hosts)
 
 
 def _in_image(path: str) -> bool:
@@ -56,10 +81,18 @@ _CONF_URIS = ("spark.jars", "spark.files", "spark.archives", "spark.submit.pyFil
 """Settings that list URIs, as the options of spark-submit do."""
 
 
-def check_files(spec: RunSpec, schemes: Collection[str], fields: Mapping[str, str] | None = None) -> None:
+def check_files(
+    spec: RunSpec,
+    schemes: Collection[str],
+    fields: Mapping[str, str] | None = None,
+    *,
+    hosts: Collection[str] = (),
+    late: Collection[str] = (),
+) -> None:
     """Apply `check_uri` to every URI of a spec, its conf's included; `fields` maps the attribute's name to the
     dialect's."""
     names = fields or {}
+    libraries = spec.preparation.libraries
     named: list[tuple[str, Iterable[str]]] = [
         ("program", (spec.program.resource,) if spec.program.resource and spec.program.kind in FILE_KINDS else ()),
         ("jars", spec.files.jars),
@@ -67,10 +100,38 @@ def check_files(spec: RunSpec, schemes: Collection[str], fields: Mapping[str, st
         ("files", (f.partition("#")[0] for f in spec.files.files)),
         ("archives", (f.partition("#")[0] for f in spec.files.archives)),
         *(("conf", _listed(spec.conf.get(name, ""))) for name in _CONF_URIS),
+        ("libraries", (library.uri for library in libraries if library.uri)),
+        ("init_scripts", (script.uri for script in spec.preparation.init_scripts)),
     ]
     for attribute, uris in named:
         for uri in uris:
-            check_uri(uri, field=names.get(attribute, attribute), schemes=schemes)
+            check_uri(uri, field=names.get(attribute, attribute), schemes=schemes, hosts=hosts, late=late)
+    for repository in (*spec.files.repositories, *(library.repo for library in libraries if library.repo)):
+        check_repository(repository, field=names.get("libraries", "repositories"), hosts=hosts)
+    _check_names(fetched_files(spec), field=names.get("libraries", "libraries"))
+
+
+def is_fetched(uri: str) -> bool:
+    """Whether spark-submit is to fetch a file that the bootstrap needs: what is neither in the image nor on the web."""
+    return urlsplit(uri).scheme.lower() not in {"", "local", "file", "http", "https"}
+
+
+def fetched_files(spec: RunSpec) -> tuple[str, ...]:
+    """The URIs that spark-submit is to fetch for a run's preparation."""
+    preparation = spec.preparation
+    uris = [*(script.uri for script in preparation.init_scripts), *(library.uri for library in preparation.libraries)]
+    return tuple(dict.fromkeys(uri for uri in uris if uri and is_fetched(uri)))
+
+
+def _check_names(uris: Iterable[str], *, field: str) -> None:
+    """Refuse two files of one name: Spark fetches them into one directory, where the second would replace the first."""
+    known: dict[str, str] = {}
+    for uri in uris:
+        name = posixpath.basename(uri)
+        if known.setdefault(name, uri) != uri:
+            raise Invalid(
+                f"{field}: {known[name]} and {uri} have the same file name, of which Spark keeps one.", field=field
+            )
 
 
 def _listed(value: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Starts one Python run inside the driver that spark-submit has made: environment, program, reports, end.
 
 `launch.py` (see `bundle.launch_file`) calls `main`. Exit codes: the program's own; 1 with a traceback for an
-exception; 1 with one sentence for a program that does not exist (type `ProgramNotFound` in the report); 130 for an
+exception; 1 with one sentence for a program that does not exist (type `ProgramNotFound` in the report), an init script
+that failed or a library that cannot be installed (`sparkplane.InitScript`, `sparkplane.Library`); 130 for an
 interrupt; and death by SIGTERM for a SIGTERM. A program that ends by os._exit or is killed makes no report: its exit
 status tells.
 """
@@ -17,15 +18,24 @@ import threading
 from . import environment
 from .console import say
 from .execute import Outcome, describe, describe_text, run_main
-from .program import ProgramNotFound, fetched_by_spark_submit, find_program, map_argument
+from .program import (
+    LIBRARY_CAP_BYTES,
+    ProgramNotFound,
+    fetched_by_spark_submit,
+    find_file,
+    find_program,
+    map_argument,
+)
 from .report import Reporter
 from .spark_hook import SparkHook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
     from typing import Any, NoReturn
+
+    from .libraries import Installed
 
 # A pod that is asked to stop has little time; what matters then is to end.
 SIGNAL_PATIENCE_SECONDS = 1.5
@@ -38,7 +48,9 @@ def main(config: Mapping[str, Any]) -> NoReturn:
     config: "run" ("<workspace>.<run id>"), "api" (base URL for reports, or ""), "secret" (the run's bearer secret),
     "program" ({"uri", "arguments"}, or {"notebook", "revision", "parameters"}), "environment" (for driver and
     executors), "secrets" (optional: like environment, but never in a Spark conf, so it reaches the driver's Python and
-    Python workers only) and "image_roots" (see `program`).
+    Python workers only) and "image_roots" (see `program`). Optional too: "init_scripts" ([{"uri" or "text", "label"}])
+    with their "init_environment"; "libraries" ([{"kind": "pypi", "whl", "egg" or "cran", "name": a package or URI,
+    "repo", "label"}]); "local_cores" (the run has no executors: its tasks run in the driver, so many at once).
     """
     secrets = dict(config.get("secrets") or {})
     reporter = Reporter(config.get("api") or "", config["run"], config["secret"])
@@ -55,7 +67,9 @@ def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter)
         program, roots = config["program"], config.get("image_roots") or ()
         for_executors = environment.apply(config.get("environment") or {})
         secrets = environment.apply(secrets)
-        SparkHook(for_executors, secrets, reporter.started).install()
+        installed = prepare(config, roots)
+        cores = int(config.get("local_cores") or 0)
+        SparkHook(for_executors, secrets, reporter.started, installed, cores).install()
         if "notebook" in program:
             from .notebook.run import run_notebook
 
@@ -64,10 +78,44 @@ def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter)
         arguments = [map_argument(argument, roots) for argument in program.get("arguments") or ()]
     except ProgramNotFound as error:
         return Outcome(SystemExit(f"sparkplane: {error}"), describe_text("ProgramNotFound", str(error)))
+    except NotPrepared as error:
+        return Outcome(SystemExit(f"sparkplane: {error}"), describe_text(error.kind, str(error)))
     except Exception as error:  # noqa: BLE001 - shown and reported
         sys.excepthook(type(error), error, error.__traceback__)
         return Outcome(SystemExit(1), describe(error, error.__traceback__))
     return run_main(path, arguments)
+
+
+class NotPrepared(Exception):
+    """The machine could not be made ready for the run; `kind` is the type in the report, which no program can raise."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def prepare(config: Mapping[str, Any], roots: Sequence[str]) -> Installed | None:
+    """Run the run's init scripts, then install its libraries; None when there are none. Raises NotPrepared."""
+    scripts, wanted = config.get("init_scripts") or (), config.get("libraries") or ()
+    if scripts:
+        from .init_scripts import InitScriptFailed, run_scripts
+
+        try:
+            run_scripts(scripts, config.get("init_environment") or {}, _fetcher("init script", roots))
+        except InitScriptFailed as error:
+            raise NotPrepared("sparkplane.InitScript", str(error)) from None
+    if not wanted:
+        return None
+    from .libraries import LibraryNotInstalled, install
+
+    try:
+        return install(wanted, _fetcher("library", roots))
+    except LibraryNotInstalled as error:
+        raise NotPrepared("sparkplane.Library", str(error)) from None
+
+
+def _fetcher(what: str, roots: Sequence[str]) -> Callable[[str], str]:
+    return lambda uri: find_file(what, uri, roots, fetched_by_spark_submit, LIBRARY_CAP_BYTES)
 
 
 class Ending:

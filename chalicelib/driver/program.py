@@ -1,8 +1,8 @@
-"""Finds the user's program, and the files that its arguments name, on the machine that the driver runs on.
+"""Finds the user's program, and other files that a run names, on the machine that the driver runs on.
 
-Called by `bootstrap`. Three kinds of address: a path in the image (`local://`, `file://`, absolute), a file that
-spark-submit has fetched already (`s3://` and every other scheme that Spark knows), and `https://`, which is fetched
-here.
+Called by `bootstrap`, for libraries and init scripts too. Three kinds of address: a path in the image (`local://`,
+`file://`, absolute), a file that spark-submit has fetched already (`s3://` and every other scheme that Spark knows),
+and `https://`, which is fetched here.
 
 Paths in the image are often written for another image than the one that runs: programs name `/opt/ibm/spark/…` or
 `/opt/spark/…` where Spark may stand elsewhere. A path below such an image root that does not exist is looked for at
@@ -16,15 +16,21 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
 DOWNLOAD_CAP_BYTES = 16 * 1024 * 1024
+LIBRARY_CAP_BYTES = 2 * 1024 * 1024 * 1024
 DOWNLOAD_TIMEOUT_SECONDS = 30
 _IN_IMAGE = ("file", "local")
 _GLOB_SIGNS = ("*", "?", "[")
 
 
-class ProgramNotFound(Exception):
-    """The main program cannot be had: the user's mistake. Its text is one sentence that names the file."""
+class Unavailable(Exception):
+    """A file that the run names cannot be had: the user's mistake. Its text is one sentence that names the file."""
+
+
+class ProgramNotFound(Unavailable):
+    """The main program cannot be had."""
 
 
 def find_program(uri: str, image_roots: Sequence[str], fetched_files: Callable[[], Sequence[str]]) -> str:
@@ -32,18 +38,31 @@ def find_program(uri: str, image_roots: Sequence[str], fetched_files: Callable[[
 
     Raises ProgramNotFound.
     """
+    try:
+        return find_file("program", uri, image_roots, fetched_files, DOWNLOAD_CAP_BYTES)
+    except Unavailable as error:
+        raise ProgramNotFound(str(error)) from None
+
+
+def find_file(
+    what: str, uri: str, image_roots: Sequence[str], fetched_files: Callable[[], Sequence[str]], most: int
+) -> str:
+    """The absolute path of a file that a run names; `what` it is stands in errors. Raises Unavailable.
+
+    At most `most` bytes are downloaded of an address that is fetched here.
+    """
     scheme, path = _split(uri)
     if scheme in ("http", "https"):
-        return _download(uri)
+        return _download(what, uri, most)
     if scheme and scheme not in _IN_IMAGE:
-        return _find_fetched(uri, fetched_files)
+        return _find_fetched(what, uri, fetched_files)
     found = _matches(path, image_roots)
     if not found:
-        raise ProgramNotFound(f"The program {uri} does not exist on the machine that the driver runs on.")
+        raise Unavailable(f"The {what} {uri} does not exist on the machine that the driver runs on.")
     if len(found) > 1:
-        raise ProgramNotFound(f"The program {uri} is ambiguous: it matches {len(found)} files, {found[0]} and others.")
+        raise Unavailable(f"The {what} {uri} is ambiguous: it matches {len(found)} files, {found[0]} and others.")
     if not os.path.isfile(found[0]):
-        raise ProgramNotFound(f"The program {uri} is not a file.")
+        raise Unavailable(f"The {what} {uri} is not a file.")
     return os.path.abspath(found[0])
 
 
@@ -123,7 +142,7 @@ def _spark_of_pyspark() -> str | None:
     return next((place for place in places if os.path.isdir(os.path.join(place, "jars"))), None)
 
 
-def _find_fetched(uri: str, fetched_files: Callable[[], Sequence[str]]) -> str:
+def _find_fetched(what: str, uri: str, fetched_files: Callable[[], Sequence[str]]) -> str:
     name = _base_name(uri)
     if os.path.isfile(name):
         return os.path.abspath(name)
@@ -131,8 +150,8 @@ def _find_fetched(uri: str, fetched_files: Callable[[], Sequence[str]]) -> str:
         path = _split(address)[1]
         if os.path.basename(path) == name and os.path.isfile(path):
             return path
-    raise ProgramNotFound(
-        f"The program {uri} was not fetched: there is no {name} among the files of this Spark application."
+    raise Unavailable(
+        f"The {what} {uri} was not fetched: there is no {name} among the files of this Spark application."
     )
 
 
@@ -163,8 +182,8 @@ def fetched_by_spark_submit() -> list[str]:
     return [address for listed in lists for address in listed.split(",") if address]
 
 
-def _download(uri: str) -> str:
-    """Fetch a program over HTTP into a directory of its own, which is removed when Python ends.
+def _download(what: str, uri: str, most: int) -> str:
+    """Fetch a file over HTTP into a directory of its own, which is removed when Python ends.
 
     The address without its query names the file in errors: the query of a presigned address is a credential.
     """
@@ -178,19 +197,25 @@ def _download(uri: str) -> str:
 
     parts = urlsplit(uri)
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    directory = tempfile.mkdtemp(prefix=f"{what.rpartition(' ')[2]}-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    path = os.path.join(directory, os.path.basename(unquote(parts.path)) or f"{what}.py")
     try:
-        with urlopen(uri, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:
-            body = answer.read(DOWNLOAD_CAP_BYTES + 1)
+        with urlopen(uri, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer, open(path, "wb") as file:
+            _copy(answer, file, most)
     except HTTPError as error:
-        raise ProgramNotFound(f"The program {shown} could not be fetched: HTTP status {error.code}.") from None
+        raise Unavailable(f"The {what} {shown} could not be fetched: HTTP status {error.code}.") from None
     except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", type(error).__name__)
-        raise ProgramNotFound(f"The program {shown} could not be fetched: {reason}.") from None
-    if len(body) > DOWNLOAD_CAP_BYTES:
-        raise ProgramNotFound(f"The program {shown} is larger than {DOWNLOAD_CAP_BYTES // 1024 // 1024} MiB.")
-    directory = tempfile.mkdtemp(prefix="program-")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    path = os.path.join(directory, os.path.basename(unquote(parts.path)) or "program.py")
-    with open(path, "wb") as file:
-        file.write(body)
+        raise Unavailable(f"The {what} {shown} could not be fetched: {reason}.") from None
+    if os.path.getsize(path) > most:
+        raise Unavailable(f"The {what} {shown} is larger than {most // 1024 // 1024} MiB.")
     return path
+
+
+def _copy(source: Any, target: Any, most: int) -> None:
+    """Copy a stream, as far as one byte beyond `most`."""
+    left = most + 1
+    while left > 0 and (part := source.read(min(left, 1 << 20))):
+        target.write(part)
+        left -= len(part)

@@ -12,6 +12,7 @@ What reaches executors by which way, and where it can be seen, is in `docs/decis
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
     from typing import Any
+
+    from .libraries import Installed
 
 # Spark 3.5 and Spark 4; both are wrapped when both exist, which is harmless: the class is wrapped once.
 MODULES = ("pyspark.context", "pyspark.core.context")
@@ -32,15 +35,24 @@ class SparkHook:
 
     `environment` goes to executors as `spark.executorEnv.*` (their JVMs and Python workers), redacted wherever Spark
     shows its conf; `secrets` goes to Python workers alone, with the functions that they run, and is never part of a
-    conf. `started(application_id, spark_version)` is called for each context as soon as it is active.
+    conf. `started(application_id, spark_version)` is called for each context as soon as it is active. `libraries` are
+    put on the path of Python workers, and brought to executors on other machines. With `local_cores` there are no
+    executors: tasks run in the driver, so many at once.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], secrets: Mapping[str, str], started: Callable[[str, str], None]
+        self,
+        environment: Mapping[str, str],
+        secrets: Mapping[str, str],
+        started: Callable[[str, str], None],
+        libraries: Installed | None = None,
+        local_cores: int = 0,
     ) -> None:
         self._environment = environment
         self._secrets = secrets
         self._started = started
+        self._libraries = libraries
+        self._local_cores = local_cores
 
     def install(self) -> None:
         """Wrap SparkContext when it is imported, or now if it has been (a site's start-up file may do that)."""
@@ -64,6 +76,7 @@ class SparkHook:
         def do_init(context: Any, *args: Any, **kwargs: Any) -> None:
             start(context, *args, **kwargs)
             context.environment.update({**self._secrets, **context.environment})
+            self._bring_libraries(context)
             self._started(str(context.applicationId), str(context.version))
 
         context_class._initialize_context, context_class._do_init = initialize_context, do_init
@@ -74,9 +87,23 @@ class SparkHook:
             if not jconf.contains(_ENVIRONMENT + name):
                 jconf.set(_ENVIRONMENT + name, value)
                 context.environment.setdefault(name, value)
+        if self._local_cores and not str(jconf.get("spark.master", "")).startswith("local"):
+            jconf.set("spark.master", f"local[{self._local_cores}]")
+            context.master = jconf.get("spark.master")
         if self._environment:
             pattern = jconf.get(_REDACTION) if jconf.contains(_REDACTION) else _default_redaction(context)
             jconf.set(_REDACTION, pattern + _REDACT_ENVIRONMENT)
+
+    def _bring_libraries(self, context: Any) -> None:
+        """Workers on this machine find the libraries where they are; others in the archive that they are sent."""
+        if self._libraries is None or not self._libraries.python:
+            return
+        here = str(context.master).startswith("local[") or context.master == "local"
+        path = os.pathsep.join(self._libraries.python) if here else self._libraries.on_executors()
+        if not here:
+            context.addArchive(self._libraries.archive())
+        inherited = context.environment.get("PYTHONPATH")
+        context.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [path, inherited]))
 
 
 def _default_redaction(context: Any) -> str:

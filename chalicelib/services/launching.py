@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
 from chalicelib.core.errors import Invalid
-from chalicelib.core.ids import external_name
+from chalicelib.core.ids import cluster_id, external_name
 from chalicelib.core.model import BOOTSTRAPPED, Program, ProgramKind, Run
-from chalicelib.core.references import resolve
-from chalicelib.core.uris import IMAGE_ROOTS, image_uri
+from chalicelib.core.references import resolve, resolve_map, values_of
+from chalicelib.core.uris import IMAGE_ROOTS, fetched_files, image_uri, is_fetched
 from chalicelib.driver.bundle import bundle, launch_file
 from chalicelib.ports import Blobs, EngineRefused, Launch, Ports
 from chalicelib.services.access import run_secret
@@ -34,11 +34,27 @@ def launch_of(ports: Ports, run: Run) -> Launch:
         "program": _told(program),
         "environment": dict(run.spec.environment),
         "image_roots": list(IMAGE_ROOTS),
+        **_preparation(run),
     }
     entry = f"{run.workspace}/runs/{run.id}/launch.py"
     ports.blobs.put(entry, launch_file(config).encode(), "text/x-python")
-    staged = (main,) if main.startswith(("s3://", "s3a://")) else ()
-    return Launch(run, ports.blobs.uri(entry), (), (_ship_bundle(ports.blobs),), staged)
+    staged = (main,) if main and is_fetched(main) else ()
+    return Launch(run, ports.blobs.uri(entry), (), (_ship_bundle(ports.blobs),), (*staged, *fetched_files(run.spec)))
+
+
+def _preparation(run: Run) -> dict[str, Any]:
+    """What the bootstrap is told of a run's preparation and of its executors (`driver.bootstrap.main`)."""
+    told, size = run.spec.preparation, run.spec.size
+    config: dict[str, Any] = {}
+    if told.init_scripts:
+        values = {**values_of(run), "cluster_id": cluster_id(run.id)}
+        config["init_scripts"] = [asdict(script) for script in told.init_scripts]
+        config["init_environment"] = resolve_map(told.init_environment, values)
+    if told.libraries:
+        config["libraries"] = [asdict(library) for library in told.libraries]
+    if not max(size.executors, size.executors_max):
+        config["local_cores"] = size.driver_cores
+    return config
 
 
 def _told(program: Program) -> dict[str, Any]:
@@ -52,8 +68,8 @@ def _resolved(ports: Ports, run: Run) -> Run:
     """The run with its dynamic value references replaced; what they say is checked as what was submitted was."""
     try:
         spec = resolve(run)
-        if spec is not run.spec:
-            check_spec(ports, spec)
+        if spec is not run.spec or spec.late_schemes:
+            check_spec(ports, spec, launching=True)
     except Invalid as invalid:
         raise EngineRefused(invalid.message) from None
     return replace(run, spec=spec)

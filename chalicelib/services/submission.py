@@ -99,14 +99,18 @@ def run_job(ports: Ports, call: Call, job: int, request: Request, override: Call
     return _make(ports, call, request, choose, pool="default", job=job)
 
 
-def check_spec(ports: Ports, spec: RunSpec, fields: Mapping[str, str] | None = None) -> None:
+def check_spec(
+    ports: Ports, spec: RunSpec, fields: Mapping[str, str] | None = None, *, launching: bool = False
+) -> None:
     """Refuse what could never be launched: foreign URIs, protected conf, a Spark version that nobody has.
 
     `fields` maps a spec's parts (`program`, `conf`, `spark_version`, and the attributes of Files) to what the caller
     calls them.
     """
     check_conf(spec.conf, field=(fields or {}).get("conf", "conf"))
-    check_files(spec, ports.settings.uri_schemes, fields)
+    late = () if launching else spec.late_schemes
+    settings = ports.settings
+    check_files(spec, settings.uri_schemes, fields, hosts=settings.https_hosts, late=late)
     version_field = (fields or {}).get("spark_version", "spark_version")
     release_for(spec.spark_version or ports.settings.default_spark, field=version_field)
     if spec.program.kind not in FILE_KINDS:

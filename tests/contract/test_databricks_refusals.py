@@ -194,10 +194,10 @@ BODIES: dict[str, tuple[Any, str, str]] = {
         INVALID,
         "libraries.1: exactly one of jar, egg, whl, pypi, maven and cran must be set.",
     ),
-    "a library from an index": (
-        python(libraries=[{"pypi": {"package": "simplejson"}}]),
+    "a library that is a requirements file": (
+        python(libraries=[{"requirements": "dbfs:/requirements.txt"}]),
         INVALID,
-        "libraries.0: pypi libraries are not supported by this service yet.",
+        "libraries.0: requirements is not part of Jobs API 2.0; name the packages as pypi libraries.",
     ),
     "maven without coordinates": (
         python(libraries=[{"maven": {"repo": "https://repo.test"}}]),

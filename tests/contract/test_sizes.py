@@ -20,7 +20,7 @@ def get(client: Client, path: str, encoding: str = "", **query: object) -> Answe
 def runs_of_size(client: Client, count: int, size: int, character: str = "x") -> None:
     """Runs whose clusters have tags of so many characters."""
     for _ in range(count):
-        submit(client, python(new_cluster=cluster(custom_tags={"note": character * size})))
+        submit(client, python(new_cluster=cluster(gcp_attributes={"note": character * size})))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "gzip, deflate, br", "GZIP", "br;q=1.0, gzip;q=0.8"])

@@ -132,3 +132,11 @@ def test_maps_obey_the_same_rules() -> None:
         check_resolved({"a": "bc"}, ascii_only=True, most=10)
     with pytest.raises(Invalid):
         check_resolved({"ä": "b"}, ascii_only=True, most=0)
+
+
+def test_parameters_with_names_are_resolved_too() -> None:
+    program = Program(ProgramKind.RUN_JOB, "5", parameters={"of": "{{job_id}}", "{{run_id}}": "x"})
+    spec = replace(SPEC, program=program, references=References(True, ascii_only=True, most_bytes=100))
+    assert resolve(replace(RUN, spec=spec)).program.parameters == {"of": "12", "{{run_id}}": "x"}
+    with pytest.raises(Invalid):
+        resolve(replace(RUN, spec=replace(spec, references=References(True, most_bytes=10))))

@@ -9,11 +9,11 @@ from typing import Any
 from chalicelib.core.cron import Schedule, check_zone
 from chalicelib.core.errors import Invalid
 from chalicelib.core.model import CronSchedule, Job, Policy, Program, ProgramKind, RunSpec
-from chalicelib.dialects.databricks_jobs.clusters import cluster_conf, cluster_size, spark_version
-from chalicelib.dialects.databricks_jobs.libraries import library_files
-from chalicelib.dialects.databricks_jobs.reading import DIALECT, Locate, ascii_map
+from chalicelib.dialects.databricks_jobs.clusters import with_cluster
+from chalicelib.dialects.databricks_jobs.libraries import with_libraries
+from chalicelib.dialects.databricks_jobs.reading import DIALECT, Locate
 from chalicelib.dialects.databricks_jobs.schemas import TASKS, JobSettings, RunsSubmit, TaskSettings
-from chalicelib.dialects.databricks_jobs.tasks import CLUSTERLESS, TASK_SPECS, the_task
+from chalicelib.dialects.databricks_jobs.tasks import CLUSTERLESS, TASK_SPECS, for_its_program, the_task
 
 
 def job_spec(settings: JobSettings, raw: Mapping[str, Any], locate: Locate) -> RunSpec:
@@ -87,32 +87,30 @@ def _spec(settings: TaskSettings, raw: Mapping[str, Any], name: str, policy: Pol
     spec = RunSpec(
         name=name,
         program=Program(ProgramKind.PYTHON),
-        files=library_files(settings.libraries, locate),
         policy=policy,
+        late_schemes=LATE_SCHEMES,
         dialect=DIALECT,
         original=original,
     )
-    return TASK_SPECS[task](_on_cluster(spec, settings), settings, locate)
+    spec = with_libraries(_on_cluster(spec, settings, locate), settings.libraries, locate)
+    return for_its_program(TASK_SPECS[task](spec, settings, locate))
+
+
+LATE_SCHEMES = ("gs",)
+"""URIs that the document allows everywhere: where the deployment's Spark cannot read them, the run fails."""
 
 
 CLUSTER_SPEC = ("existing_cluster_id", "new_cluster", "libraries")
 """The fields of a ClusterSpec."""
 
 
-def _on_cluster(spec: RunSpec, settings: TaskSettings) -> RunSpec:
+def _on_cluster(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
     """The spec with what its cluster says: a new one, or one that is to exist when the run starts."""
     _check_cluster(settings)
     cluster = settings.new_cluster
     if cluster is None:
         return replace(spec, existing_cluster=settings.existing_cluster_id or "")
-    return replace(
-        spec,
-        pool=cluster.instance_pool_id or "default",
-        conf=cluster_conf(cluster),
-        environment=ascii_map(cluster.spark_env_vars, "new_cluster.spark_env_vars"),
-        size=cluster_size(cluster),
-        spark_version=spark_version(cluster.spark_version),
-    )
+    return with_cluster(spec, cluster, locate)
 
 
 def _check_cluster(settings: TaskSettings) -> None:
@@ -121,8 +119,6 @@ def _check_cluster(settings: TaskSettings) -> None:
     named = settings.existing_cluster_id is not None or settings.new_cluster is not None
     if not named and the_task(settings) not in CLUSTERLESS:
         raise Invalid("One of new_cluster or existing_cluster_id must be specified.", field="new_cluster")
-    if settings.new_cluster and settings.new_cluster.init_scripts:
-        raise Invalid("init_scripts are not supported by this service yet.", field="new_cluster.init_scripts")
 
 
 def known_settings(settings: JobSettings, raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,32 @@ class AutoScale(Wire):
     max_workers: Int
 
 
+class Destination(Wire):
+    """A place for a file or for logs; other members (region, encryption, …) have no effect."""
+
+    destination: Annotated[str, Field(min_length=1)]
+
+
+class InitScript(Wire):
+    """Exactly one member is set: where a script is."""
+
+    workspace: Destination | None = None
+    dbfs: Destination | None = None
+    gcs: Destination | None = None
+    s3: Destination | None = None
+    file: Destination | None = None
+    volumes: Any = None
+    abfss: Any = None
+
+
+class ClusterLogConf(Wire):
+    """Exactly one member is set: where a cluster's logs go."""
+
+    dbfs: Destination | None = None
+    s3: Any = None
+    volumes: Any = None
+
+
 class NewCluster(Wire):
     """A cluster for one run."""
 
@@ -38,12 +64,12 @@ class NewCluster(Wire):
     driver_instance_pool_id: PoolName | None = None
     spark_conf: TextMap = Field(default_factory=dict)
     spark_env_vars: TextMap = Field(default_factory=dict)
-    custom_tags: Any = None
+    custom_tags: TextMap = Field(default_factory=dict)
     aws_attributes: Any = None
     gcp_attributes: Any = None
     azure_attributes: Any = None
-    cluster_log_conf: Any = None
-    init_scripts: Any = None
+    cluster_log_conf: ClusterLogConf | None = None
+    init_scripts: tuple[InitScript, ...] = ()
     ssh_public_keys: Any = None
     enable_elastic_disk: Any = None
     policy_id: Any = None
@@ -60,6 +86,13 @@ class MavenLibrary(Wire):
     exclusions: Texts = ()
 
 
+class PackageLibrary(Wire):
+    """A package of PyPI or CRAN, and where to look for it."""
+
+    package: str
+    repo: str | None = None
+
+
 class Library(Wire):
     """Exactly one member is set."""
 
@@ -67,8 +100,9 @@ class Library(Wire):
     egg: str | None = None
     whl: str | None = None
     maven: MavenLibrary | None = None
-    pypi: Any = None
-    cran: Any = None
+    pypi: PackageLibrary | None = None
+    cran: PackageLibrary | None = None
+    requirements: Any = None
 
 
 class SparkPythonTask(Wire):

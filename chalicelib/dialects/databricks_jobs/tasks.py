@@ -25,11 +25,17 @@ def the_task(settings: TaskSettings) -> str:
 
 
 _PARTS = ("program", "conf", "jars", "py_files", "files", "archives")
-_CLUSTERED = {"conf": "new_cluster.spark_conf", "jars": "libraries", "py_files": "libraries"}
+_CLUSTERED = {
+    "conf": "new_cluster.spark_conf",
+    "jars": "libraries",
+    "py_files": "libraries",
+    "libraries": "libraries",
+    "init_scripts": "new_cluster.init_scripts",
+}
 _FIELDS: Mapping[str, Mapping[str, str]] = {
     "spark_python_task": {**_CLUSTERED, "program": "spark_python_task.python_file"},
     "spark_jar_task": {**_CLUSTERED, "program": "spark_jar_task.jar_uri"},
-    "spark_submit_task": dict.fromkeys(_PARTS, "spark_submit_task.parameters"),
+    "spark_submit_task": {**_CLUSTERED, **dict.fromkeys(_PARTS, "spark_submit_task.parameters")},
     "run_job_task": {**_CLUSTERED, "program": "run_job_task.job_id"},
     "notebook_task": {**_CLUSTERED, "program": "notebook_task.notebook_path"},
 }
@@ -122,11 +128,28 @@ def _run_job(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
     named = ascii_map(task.job_parameters, "run_job_task.job_parameters")
     parameters((json.dumps(named),), "run_job_task.job_parameters")
     program = Program(ProgramKind.RUN_JOB, str(task.job_id), parameters=named)
-    return replace(spec, program=program, existing_cluster="")
+    references = References(True, ascii_only=True, most_bytes=MAX_PARAMETERS)
+    return replace(spec, program=program, existing_cluster="", references=references)
 
 
 CLUSTERLESS = frozenset({"run_job_task"})
 """Tasks that may be given without a cluster."""
+
+
+def for_its_program(spec: RunSpec) -> RunSpec:
+    """The spec as its program can have it: one that starts as it is, without the bootstrap, has no init scripts, and
+    cannot be made to run its tasks in the driver, so it has an executor. Raises Invalid."""
+    if spec.program.kind not in {ProgramKind.JAR, ProgramKind.R}:
+        return spec
+    if spec.preparation.init_scripts:
+        field = "new_cluster.init_scripts"
+        raise Invalid(
+            f"{field}: init scripts run before Python programs and notebooks only; JAR and R programs start as they "
+            "are. Put what the script does into the image.",
+            field=field,
+        )
+    return replace(spec, size=replace(spec.size, executors=max(1, spec.size.executors)))
+
 
 TASK_SPECS: Mapping[str, Callable[[RunSpec, TaskSettings, Locate], RunSpec]] = {
     "spark_python_task": _python,

@@ -1,0 +1,260 @@
+"""What becomes of a new cluster's settings: workers, tags, init scripts, environment and log delivery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chalicelib.core.ids import cluster_id
+from chalicelib.core.model import Files, Size
+from chalicelib.core.spark import start_job_run
+from tests.contract.databricks import JOBS, cluster, get_run, jar, python, refused, spark_submit, submit
+from tests.contract.test_databricks_libraries import config, launch
+from tests.contract.wire import Client, Service
+
+CODE = "INVALID_PARAMETER_VALUE"
+
+
+def _refused(service: Service, client: Client, body: Any, message: str, code: str = CODE) -> None:
+    for path in ("create", "runs/submit"):
+        with service.unchanged():
+            refused(client.post(f"{JOBS}/{path}", body), 400, code, message)
+
+
+def _request(service: Service, run: int) -> dict[str, Any]:
+    """What EMR would be asked for a run."""
+    given = launch(service, run)
+    return start_job_run(
+        given.run.spec, workspace="main", run=run, entry_point=given.entry_point, arguments=given.arguments,
+        extra=Files(py_files=given.py_files, files=given.files), virtual_cluster="vc", role="role", log_uri="s3://b/l",
+    )  # fmt: skip
+
+
+SIZES: dict[str, tuple[dict[str, Any], Size]] = {
+    "workers": ({"num_workers": 3}, Size(2, 6144, 3, 0, 2, 6144)),
+    "no workers: the driver alone": ({"num_workers": 0}, Size(2, 6144, 0, 0, 2, 6144)),
+    "between two bounds": (
+        {"num_workers": None, "autoscale": {"min_workers": 2, "max_workers": 9}},
+        Size(2, 6144, 2, 9, 2, 6144),
+    ),
+    "from none on": (
+        {"num_workers": None, "autoscale": {"min_workers": 0, "max_workers": 2}},
+        Size(2, 6144, 1, 2, 2, 6144),
+    ),
+    "a driver of its own": ({"driver_node_type_id": "r5.xlarge"}, Size(4, 24576, 2, 0, 2, 6144)),
+    "a node of another cloud": ({"node_type_id": "n1-highmem-4"}, Size(4, 19968, 2, 0, 4, 19968)),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_workers_and_node_types_are_a_size(service: Service, alice: Client, case: str) -> None:
+    more, size = SIZES[case]
+    run = submit(alice, python(new_cluster=cluster(**more)))
+    assert launch(service, run).run.spec.size == size
+
+
+def test_without_workers_tasks_run_in_the_driver_and_nothing_else_is_held(service: Service, alice: Client) -> None:
+    run = submit(alice, python(new_cluster=cluster(num_workers=0)))
+    assert config(service, run)["local_cores"] == 2
+    amount = service.run(run).spec.amount()
+    assert (amount.cores, amount.memory) == (2000, 6144)
+    with_workers = submit(alice, python())
+    assert "local_cores" not in config(service, with_workers)
+
+
+def test_a_jar_task_has_an_executor_even_without_workers(service: Service, alice: Client) -> None:
+    run = submit(alice, jar(new_cluster=cluster(num_workers=0)))
+    assert launch(service, run).run.spec.size == Size(2, 6144, 1, 0, 2, 6144)
+
+
+def test_spark_submit_has_all_memory_of_the_nodes_unless_it_says_less(service: Service, alice: Client) -> None:
+    run = submit(alice, spark_submit("s3://a/b.py"))
+    properties = _properties(service, run)
+    assert (properties["spark.driver.memory"], properties["spark.executor.memory"]) == ("6g", "6g")
+    assert properties["spark.executor.cores"] == "2"
+    less = submit(alice, spark_submit("--driver-memory", "2g", "--executor-memory", "3g", "s3://a/b.py"))
+    properties = _properties(service, less)
+    assert (properties["spark.driver.memory"], properties["spark.executor.memory"]) == ("2g", "3g")
+
+
+def _properties(service: Service, run: int) -> dict[str, str]:
+    (told,) = _request(service, run)["configurationOverrides"]["applicationConfiguration"]
+    return dict(told["properties"])
+
+
+def test_spark_submit_runs_on_new_clusters_alone(service: Service, alice: Client) -> None:
+    body = spark_submit("s3://a/b.py", new_cluster=None, existing_cluster_id="0923-164208-meows279")
+    _refused(service, alice, body, "spark_submit_task can run only on a new cluster.")
+
+
+@pytest.mark.parametrize(
+    "tags", [{"team": "data", "cost center": "a/b:c=1"}, [{"key": "team", "value": "data"}, {"key": "x", "value": ""}]]
+)
+def test_custom_tags_are_tags_of_emrs_job_run_beside_our_own(service: Service, alice: Client, tags: Any) -> None:
+    run = submit(alice, python(new_cluster=cluster(custom_tags=tags)))
+    wanted = tags if isinstance(tags, dict) else {tag["key"]: tag["value"] for tag in tags}
+    assert _request(service, run)["tags"] == {**wanted, "sparkplane-run": f"main.{run}"}
+    assert get_run(alice, run)["cluster_spec"]["new_cluster"]["custom_tags"] == tags
+
+
+WHERE = "new_cluster.custom_tags"
+LENGTH = "or its value is empty or too long (at most 127 characters a key and 255 a value)."
+TAGS: dict[str, tuple[Any, str]] = {
+    "46 tags": ({f"k{n}": "v" for n in range(46)}, f"{WHERE}: at most 45 tags."),
+    "an empty key": ({"": "v"}, f"{WHERE}: the key '' {LENGTH}"),
+    "a blank key": ({" ": "v"}, f"{WHERE}: the key ' ' {LENGTH}"),
+    "a long key": ({"k" * 128: "v"}, f"{WHERE}: the key '{'k' * 127}' {LENGTH}"),
+    "a long value": ({"k": "v" * 256}, f"{WHERE}: the key 'k' {LENGTH}"),
+    "a character that AWS refuses": (
+        {"k": "a;b"},
+        f"{WHERE}: 'k' has a character other than letters, digits, blanks and _ . : / = + - @.",
+    ),
+    "our own tag": ({"sparkplane-run": "other.1"}, f"{WHERE}: the key 'sparkplane-run' is reserved."),
+    "our own tag in disguise": ({"SparkPlane-Run": "x"}, f"{WHERE}: the key 'SparkPlane-Run' is reserved."),
+    "a tag of AWS's": ({"AWS:x": "x"}, f"{WHERE}: the key 'AWS:x' is reserved."),
+}
+
+
+@pytest.mark.parametrize("case", TAGS)
+def test_tags_that_aws_would_refuse_are_refused(service: Service, alice: Client, case: str) -> None:
+    tags, message = TAGS[case]
+    _refused(service, alice, python(new_cluster=cluster(custom_tags=tags)), message)
+
+
+def test_45_tags_at_their_limits_are_taken(service: Service, alice: Client) -> None:
+    tags = {f"{n}".rjust(127, "k"): "é" * 255 for n in range(45)}
+    run = submit(alice, python(new_cluster=cluster(custom_tags=tags)))
+    assert len(_request(service, run)["tags"]) == 46
+
+
+SCRIPTS = [
+    {"dbfs": {"destination": "dbfs:/init/one.sh"}},
+    {"s3": {"destination": "s3://code/two.sh", "region": "eu-west-1"}},
+]
+
+
+def test_init_scripts_reach_the_driver_with_the_clusters_environment(service: Service, alice: Client) -> None:
+    run = submit(alice, python(run_name="n", new_cluster=cluster(init_scripts=SCRIPTS)))
+    told = config(service, run)
+    assert told["init_scripts"] == [
+        {"uri": "s3://bucket/main/dbfs/init/one.sh", "label": "dbfs:/init/one.sh"},
+        {"uri": "s3://code/two.sh", "label": "s3://code/two.sh"},
+    ]
+    assert told["init_environment"] == {
+        "DB_CLUSTER_ID": cluster_id(run),
+        "DB_CLUSTER_NAME": f"job-{run}-run-{run}",
+        "DB_IS_DRIVER": "TRUE",
+        "DB_IS_JOB_CLUSTER": "TRUE",
+        "DB_INSTANCE_TYPE": "m5.large",
+    }
+    assert launch(service, run).files[1:] == ("s3://bucket/main/dbfs/init/one.sh", "s3://code/two.sh")
+    service.start(run)
+    assert get_run(alice, run)["cluster_instance"]["cluster_id"] == told["init_environment"]["DB_CLUSTER_ID"]
+
+
+def _script(**told: Any) -> dict[str, Any]:
+    return python(new_cluster=cluster(init_scripts=[told]))
+
+
+AT = "new_cluster.init_scripts.0"
+PYTHON_ALONE = (
+    "new_cluster.init_scripts: init scripts run before Python programs and notebooks only; JAR and R programs start as "
+    "they are. Put what the script does into the image."
+)
+BAD_SCRIPTS: dict[str, tuple[Any, str]] = {
+    "nowhere": (_script(), f"{AT}: exactly one of workspace, dbfs, gcs, s3 and file must be set."),
+    "at two places": (
+        _script(dbfs={"destination": "dbfs:/a"}, s3={"destination": "s3://a/b"}),
+        f"{AT}: exactly one of workspace, dbfs, gcs, s3 and file must be set.",
+    ),
+    "without a destination": (_script(dbfs={}), f"Missing required field: {AT}.dbfs.destination"),
+    "at another place than it says": (
+        _script(dbfs={"destination": "s3://a/b.sh"}),
+        f"{AT}.dbfs.destination: 's3://a/b.sh' does not begin with dbfs:/.",
+    ),
+    "in a volume": (
+        _script(volumes={"destination": "/Volumes/a/b.sh"}),
+        f"{AT}: init scripts in volumes are not supported by this service.",
+    ),
+    "on the machine": (
+        _script(file={"destination": "file:/etc/init.sh"}),
+        "new_cluster.init_scripts: the URI 'file:/etc/init.sh' is of scheme 'file'; allowed are https, local, s3, s3a.",
+    ),
+    "out of the workspace": (
+        _script(dbfs={"destination": "dbfs:/../x.sh"}),
+        "new_cluster.init_scripts: 's3://bucket/main/dbfs/../x.sh' has a '..' in its path.",
+    ),
+    "before a jar": (
+        jar(new_cluster=cluster(init_scripts=SCRIPTS)),
+        PYTHON_ALONE,
+    ),
+    "before a jar by spark-submit": (
+        spark_submit("--class", "A", "s3://a/b.jar", new_cluster=cluster(init_scripts=SCRIPTS)),
+        PYTHON_ALONE,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SCRIPTS)
+def test_an_init_script_that_can_never_run_is_refused(service: Service, alice: Client, case: str) -> None:
+    body, message = BAD_SCRIPTS[case]
+    _refused(service, alice, body, message)
+
+
+def test_an_init_script_that_spark_cannot_fetch_is_named(service: Service, alice: Client) -> None:
+    run = submit(alice, python(new_cluster=cluster(init_scripts=SCRIPTS)))
+    reason = "java.io.FileNotFoundException: No such file or directory: s3a://code/two.sh"
+    service.end(run, "FAILED", failure="USER_ERROR", details=reason)
+    state = get_run(alice, run)["state"]
+    assert (state["life_cycle_state"], state["result_state"]) == ("INTERNAL_ERROR", "FAILED")
+    assert state["state_message"] == f"Cluster scoped init script s3://code/two.sh failed: {reason}"
+
+
+@pytest.mark.parametrize("name", ["", "1ST", "A B", "A-B", "A=B"])
+def test_a_name_that_no_environment_can_have_is_refused(service: Service, alice: Client, name: str) -> None:
+    message = f"new_cluster.spark_env_vars: {name!r} cannot be the name of an environment variable."
+    _refused(service, alice, python(new_cluster=cluster(spark_env_vars={name: "x"})), message)
+
+
+LOGS = "new_cluster.cluster_log_conf"
+BAD_LOGS: dict[str, tuple[Any, str]] = {
+    "nowhere": ({}, f"Missing required field: {LOGS}.dbfs"),
+    "to S3": ({"s3": {"destination": "s3://b/l"}}, f"{LOGS}: logs are delivered to dbfs destinations only."),
+    "without a destination": ({"dbfs": {}}, f"Missing required field: {LOGS}.dbfs.destination"),
+    "to another place": (
+        {"dbfs": {"destination": "s3://b/l"}},
+        f"{LOGS}.dbfs.destination: 's3://b/l' is no dbfs:/ path.",
+    ),
+    "to nowhere in particular": (
+        {"dbfs": {"destination": "dbfs:logs"}},
+        f"{LOGS}.dbfs.destination: 'dbfs:logs' is no dbfs:/ path.",
+    ),
+    "out of the workspace": (
+        {"dbfs": {"destination": "dbfs:/a/%2e%2e/b"}},
+        f"{LOGS}.dbfs.destination: 'dbfs:/a/%2e%2e/b' is no dbfs:/ path.",
+    ),
+    "far away": (
+        {"dbfs": {"destination": "dbfs:/" + "a" * 600}},
+        f"{LOGS}.dbfs.destination is too long, or no path.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LOGS)
+def test_a_log_destination_that_is_none_is_refused(service: Service, alice: Client, case: str) -> None:
+    conf, message = BAD_LOGS[case]
+    _refused(service, alice, python(new_cluster=cluster(cluster_log_conf=conf)), message)
+
+
+def test_attributes_of_clouds_are_kept_and_have_no_effect(service: Service, alice: Client) -> None:
+    kept = {
+        "gcp_attributes": {"use_preemptible_executors": True, "boot_disk_size": 100},
+        "aws_attributes": {"availability": "SPOT"},
+        "ssh_public_keys": [],
+        "enable_elastic_disk": False,
+    }
+    plain, run = submit(alice, python()), submit(alice, python(new_cluster=cluster(**kept)))
+    assert service.run(run).spec.size == service.run(plain).spec.size
+    shown = get_run(alice, run)["cluster_spec"]["new_cluster"]
+    assert {name: shown[name] for name in kept} == kept
