@@ -1,7 +1,8 @@
 """Structured logs and metrics for every handler (aws-lambda-powertools), made on first use.
 
 Metrics (CloudWatch embedded metric format, namespace from POWERTOOLS_METRICS_NAMESPACE): `RunsGranted`, `RunsEnded` by
-terminal state, `QueueSeconds` from submission to grant, `Repairs` of the sweep, `Faults` answered with a 500. Alarms on
+terminal state, `QueueSeconds` from submission to grant, `Repairs` of the sweep, `LedgerRepairs` among them
+(pools whose account did not add up), `Faults` answered with a 500. Alarms on
 them, and on the dead-letter queues, are in `infra`.
 """
 

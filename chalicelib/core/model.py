@@ -143,6 +143,8 @@ class Size:
     executors_max: int = 0
     executor_cores: int = 1
     executor_memory: int = 1024
+    driver_gpus: int = 0
+    executor_gpus: int = 0
 
     def amount(self) -> Amount:
         """The capacity that the run holds while it lives: its driver and the most executors it may have."""
@@ -150,6 +152,7 @@ class Size:
         return Amount(
             cores=1000 * (self.driver_cores + executors * self.executor_cores),
             memory=self.driver_memory + executors * self.executor_memory,
+            gpus=self.driver_gpus + executors * self.executor_gpus,
             runs=1,
         )
 
@@ -166,10 +169,17 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a run's driver goes, as its pool says: virtual cluster and execution role; empty is the deployment's."""
+    """Where a run's driver goes, as its pool says: virtual cluster and execution role; empty is the deployment's.
+
+    `scheduler` (a name in `core.spark.SCHEDULERS`) and `queue` hand its pods to a batch scheduler that the cluster has;
+    `pod_group` is the template of their group, where the scheduler takes one. Empty is Kubernetes' own scheduler.
+    """
 
     virtual_cluster: str = ""
     execution_role: str = ""
+    scheduler: str = ""
+    queue: str = ""
+    pod_group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

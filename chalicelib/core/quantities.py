@@ -61,3 +61,11 @@ def whole_cores(text: object, *, field: str) -> int:
     if milli % 1000:
         raise Invalid(f"{field}: {text!r} is not a whole number of cores.", field=field)
     return milli // 1000
+
+
+def whole_number(text: object, *, field: str, most: int = 1000) -> int:
+    """A count such as of GPUs: 0 to `most`. Raises Invalid."""
+    raw = str(text).strip() if isinstance(text, str | int) and not isinstance(text, bool) else ""
+    if not re.fullmatch(r"[0-9]{1,9}", raw) or int(raw) > most:
+        raise Invalid(f"{field}: {text!r} is not a whole number up to {most}.", field=field)
+    return int(raw)

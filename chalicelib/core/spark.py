@@ -13,8 +13,8 @@ from typing import Any
 
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import BOOTSTRAPPED, Files, Program, ProgramKind, RunSpec, Size
-from chalicelib.core.quantities import format_memory, parse_memory, whole_cores
+from chalicelib.core.model import BOOTSTRAPPED, Files, Placement, Program, ProgramKind, RunSpec, Size
+from chalicelib.core.quantities import format_memory, parse_memory, whole_cores, whole_number
 
 RELEASES: Mapping[str, str] = {
     "3.3": "emr-6.11.0-latest",
@@ -35,10 +35,51 @@ _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?")
 IDENTITY_CONF = re.compile(
     r"spark\.(master|submit\.deployMode|app\.id"
     r"|kubernetes\.(namespace|context|container\.image.*|(driver|executor)\.(container\.image|podTemplate.*|secret.*|volumes.*|pod\.name)"
-    r"|authenticate\..*|(driver|executor)\.(service|scheduler).*|file\.upload\.path|(driver|executor)\.limit.*)"
+    r"|authenticate\..*|(driver|executor)\.(service|scheduler).*|file\.upload\.path|(driver|executor)\.limit.*"
+    r"|(driver|executor)\.request\.cores|scheduler\..*|(driver|executor)\.pod\.featureSteps|(driver|executor)\.label\.queue"
+    r"|(driver|executor)\.(label|annotation)\.(yunikorn\.apache\.org|scheduling\.volcano\.sh|scheduling\.k8s\.io)/.*)"
     r"|hadoop\.fs\.s3.*(?i:access|secret|session|credentials|assumed).*)"
 )
-"""Settings that decide who a driver is and where it runs. A user's conf may not contain them (DESIGN, section 7)."""
+"""Settings that decide who a driver is, where it runs, and what it takes beyond what it was granted. A user's conf may
+not contain them (DESIGN, section 7)."""
+
+_BOTH = ("driver", "executor")
+
+SCHEDULERS = ("volcano", "yunikorn")
+"""Batch schedulers of Kubernetes that a pool may hand its pods to."""
+
+_QUEUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+
+
+def check_placement(placement: Placement) -> None:
+    """Refuse a scheduler that is not known, a queue without one or whose name is no label's value, and a pod group's
+    template where it has no place. Raises Invalid."""
+    if placement.scheduler and placement.scheduler not in SCHEDULERS:
+        known = ", ".join(SCHEDULERS)
+        raise Invalid(f"{placement.scheduler!r} is no scheduler. Known schedulers: {known}.", field="--scheduler")
+    if bool(placement.queue) != bool(placement.scheduler):
+        raise Invalid("A scheduler and its queue go together: give both, or neither.", field="--queue")
+    if placement.queue and not _QUEUE.fullmatch(placement.queue):
+        raise Invalid(f"{placement.queue!r} cannot be a queue's name.", field="--queue")
+    if placement.pod_group and placement.scheduler != "volcano":
+        raise Invalid("Only volcano takes a pod group's template.", field="--pod-group")
+
+
+def scheduler_conf(placement: Placement) -> dict[str, str]:
+    """What hands a run's pods to the queue of a batch scheduler (Spark's "Running on Kubernetes", "Customized
+    Kubernetes Schedulers"; Volcano's own annotation names a queue without a template). Empty for Kubernetes' own."""
+    if not placement.scheduler:
+        return {}
+    named = {"spark.kubernetes.scheduler.name": placement.scheduler}
+    if placement.scheduler == "yunikorn":
+        said = {"label.queue": placement.queue, "annotation.yunikorn.apache.org/queue": placement.queue,
+                "annotation.yunikorn.apache.org/app-id": "{{APP_ID}}"}  # fmt: skip
+    else:
+        said = {"annotation.scheduling.volcano.sh/queue-name": placement.queue}
+    if placement.pod_group:
+        named["spark.kubernetes.scheduler.volcano.podGroupTemplateFile"] = placement.pod_group
+        said["pod.featureSteps"] = "org.apache.spark.deploy.k8s.features.VolcanoFeatureStep"
+    return {**named, **{f"spark.kubernetes.{pod}.{name}": value for pod in _BOTH for name, value in said.items()}}
 
 
 def check_conf(conf: Mapping[str, str], *, field: str) -> None:
@@ -157,15 +198,27 @@ _SIZE_CONF = {
     "spark.executor.memory": ("executor_memory", parse_memory),
     "spark.executor.instances": ("executors", whole_cores),
     "spark.dynamicAllocation.maxExecutors": ("executors_max", whole_cores),
+    "spark.driver.resource.gpu.amount": ("driver_gpus", whole_number),
+    "spark.executor.resource.gpu.amount": ("executor_gpus", whole_number),
 }
 
 
 def size_from_conf(conf: Mapping[str, str], size: Size) -> Size:
-    """The size with what a Spark conf says about cores, memory and executors. Raises Invalid naming the setting."""
+    """The size with what a Spark conf says of cores, memory, GPUs and executors. Raises Invalid naming the setting."""
     told = {attribute: parse(conf[name], field=name) for name, (attribute, parse) in _SIZE_CONF.items() if name in conf}
     if conf.get("spark.dynamicAllocation.enabled", "").lower() != "true":
         told.pop("executors_max", None)
     return replace(size, **told)
+
+
+def with_defaults(spec: RunSpec, conf: Mapping[str, str]) -> RunSpec:
+    """The spec with a pool's default conf beneath its own. Cores, memory and executors stay as they were asked for;
+    GPUs, which only the conf asks for, are counted. Raises Invalid naming the setting."""
+    beneath = {name: value for name, value in conf.items() if name.startswith("spark.") and name not in spec.conf}
+    if not beneath:
+        return spec
+    told = size_from_conf({name: value for name, value in beneath.items() if ".resource.gpu." in name}, spec.size)
+    return replace(spec, conf={**beneath, **spec.conf}, size=told)
 
 
 def start_job_run(
@@ -240,7 +293,8 @@ def _properties(spec: RunSpec) -> dict[str, str]:
         for scope in ("spark.kubernetes.driverEnv", "spark.executorEnv")
         if native
     }
-    return {"spark.app.name": spec.name, **sized, **environment, **spec.conf, **_final(sized, spec.conf)}
+    final = {**_final(sized, spec.conf), **scheduler_conf(spec.placement)}
+    return {"spark.app.name": spec.name, **sized, **environment, **spec.conf, **final}
 
 
 def _final(sized: Mapping[str, str], conf: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,9 @@ GRANTS_AT_ONCE = 30
 
 HEADS = 50
 
+SKEW_MS = 1000
+"""A run may start so much before its instant: the clock that rang may be ahead of this one, and rings only once."""
+
 
 def dispatch(ports: Ports, cluster: str) -> list[Run]:
     """Grant all that can be granted now, and ring again for what becomes ready later. Returns the runs granted."""
@@ -46,14 +49,14 @@ def _queues(ports: Ports, ledger: Ledger) -> dict[str, list[QueueRow]]:
     """The runs of each pool that may start now, oldest first; sees to it that the next one rings when it may. Of a pool
     at least HEADS are read, if there are so many: those that are parked because their pool could never hold them do not
     count, however many there are. Pools without a queue cost nothing."""
-    now, after = ports.clock.now(), ""
+    ready, after = ports.clock.now() + SKEW_MS, ""
     queues: dict[str, list[QueueRow]] = {}
     later: list[int] = []
     while True:
         page = ports.store.page(queues_of(ledger.cluster), limit=HEADS, after=after, newest_first=False)
         for row in page.records:
             name = pool_key(row.workspace, row.pool)
-            if row.ready_at > now:
+            if row.ready_at > ready:
                 later.append(row.ready_at)
             elif row.amount.fits(ledger.ceiling(name)):
                 queues.setdefault(name, []).append(row)
@@ -61,7 +64,7 @@ def _queues(ports: Ports, ledger: Ledger) -> dict[str, list[QueueRow]]:
             break
         last = page.records[-1]
         seen = len(queues.get(pool_key(last.workspace, last.pool), ()))
-        after = beyond(last) if seen >= HEADS or last.ready_at > now else page.next
+        after = beyond(last) if seen >= HEADS or last.ready_at > ready else page.next
     if later:
         ports.timers.ring(ledger.cluster, min(later))
     return queues

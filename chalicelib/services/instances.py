@@ -9,20 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.core.capacity import NOTHING, UNLIMITED, Amount, Ledger, pool_key
+from chalicelib.core.capacity import UNLIMITED, Amount, Ledger, pool_key
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.model import Pool
-from chalicelib.ports import Change, Clash, Ports, Put, queue_of
+from chalicelib.ports import Change, Clash, Ports, Put
 from chalicelib.services.access import Call
-from chalicelib.services.listings import pages
 from chalicelib.services.pools import PoolView, get_pool, pool_keys
 from chalicelib.services.submission import ATTEMPTS
 
 FACET = "analytics_engine"
 """What a pool's facets keep for the instance: `quota`, the kind that it has (`v3` unless it says `v4`), and `volumes`,
 the names that applications may mount."""
-
-QUEUE_PAGE = 500
 
 
 def change_instance(ports: Ports, call: Call, pool: str, change: Callable[[PoolView], PoolView]) -> PoolView:
@@ -107,9 +104,3 @@ def facet_with(pool: Pool, **told: Any) -> dict[str, Any]:
 def has_quota(maximum: Amount) -> bool:
     """Whether cores or memory are limited."""
     return maximum.cores < UNLIMITED or maximum.memory < UNLIMITED
-
-
-def pending(ports: Ports, workspace: str, pool: str) -> Amount:
-    """What the runs that wait in the pool's queue ask for together. Reads the queue whole."""
-    listing = queue_of(ports.settings.cluster, workspace, pool)
-    return sum((row.amount for page in pages(ports, listing, size=QUEUE_PAGE) for row in page), NOTHING)

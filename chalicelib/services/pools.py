@@ -16,8 +16,10 @@ from chalicelib.services.access import Call, read
 from chalicelib.services.listings import pages
 from chalicelib.services.submission import ATTEMPTS, queue_row
 
-__all__ = ["PoolView", "Reason", "Waiting", "ensure_pool", "get_pool", "limit_cluster", "pool_keys", "queue_place",
-           "queued"]  # fmt: skip
+__all__ = [
+    "PoolView", "Reason", "Waiting", "ensure_pool", "get_pool", "limit_cluster", "list_pools", "pool_keys",
+    "queue_place", "queued",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,17 @@ def get_pool(ports: Ports, call: Call, pool: str) -> PoolView:
     ledger = found.get(keys[1])
     account = ledger.pools.get(pool_key(call.workspace, pool)) if ledger else None
     return PoolView(found[keys[0]], account or PoolAccount())
+
+
+def list_pools(ports: Ports, call: Call) -> list[PoolView]:
+    """The pools of the caller's workspace, by name."""
+    ledger_key = key(Ledger, ports.settings.cluster)
+    ledger: Ledger | None = read(ports, call, [ledger_key]).get(ledger_key)
+    accounts = ledger.pools if ledger else {}
+    keys = {key(Pool, *name.partition("/")[::2]): name for name in sorted(accounts)}
+    mine = {k: name for k, name in keys.items() if k.parts[0] == call.workspace}
+    found = ports.store.fetch(list(mine)) if mine else {}
+    return [PoolView(found[k], accounts[name]) for k, name in mine.items() if k in found]
 
 
 AHEAD = 500
@@ -118,8 +131,8 @@ def ensure_pool(
 
 
 def limit_cluster(ports: Ports, workspace: str, total: Amount = EVERYTHING) -> None:
-    """Set what all pools of the cluster together may hold. The workspace's default pool is marked as changed with it,
-    since that is what rings dispatch."""
+    """Set what all pools of the cluster together may hold. A pool is marked as changed with it, since that is what
+    rings dispatch: the workspace's default one, or where there is none, any other."""
     ledger_key, default_key = key(Ledger, ports.settings.cluster), key(Pool, workspace, "default")
     for attempt in range(ATTEMPTS):
         ports.clock.pause(attempt)
@@ -127,13 +140,18 @@ def limit_cluster(ports: Ports, workspace: str, total: Amount = EVERYTHING) -> N
         ledger: Ledger = found.get(ledger_key) or Ledger(ports.settings.cluster)
         if ledger.total == total and ledger.version:
             return
-        default: Pool | None = found.get(default_key)
+        marked: Pool | None = found.get(default_key) or _any_pool(ports, ledger)
         changes: list[Change] = [Put(replace(ledger, total=total))]
-        if default:
-            changes.append(Put(replace(default, changed_at=ports.clock.now())))
+        if marked:
+            changes.append(Put(replace(marked, changed_at=ports.clock.now())))
         try:
             ports.store.commit(changes)
             return
         except Clash:
             continue
     raise Conflict("The ledger is being changed by too many at once; please try again.")
+
+
+def _any_pool(ports: Ports, ledger: Ledger) -> Pool | None:
+    keys = [key(Pool, *name.partition("/")[::2]) for name in sorted(ledger.pools)[:1]]
+    return ports.store.fetch(keys).get(keys[0]) if keys else None

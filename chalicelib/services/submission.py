@@ -25,7 +25,7 @@ from chalicelib.core.model import (
     RunSpec,
     Trigger,
 )
-from chalicelib.core.spark import ENTRY_POINT_LIMIT, check_conf, release_for
+from chalicelib.core.spark import ENTRY_POINT_LIMIT, check_conf, release_for, with_defaults
 from chalicelib.core.states import RunState
 from chalicelib.core.uris import check_files, image_uri
 from chalicelib.core.waiting import too_large
@@ -187,7 +187,7 @@ def _with_defaults(ports: Ports, call: Call, spec: RunSpec, found: dict[Key, obj
     if not isinstance(pool, Pool):
         raise NotFound("Pool", spec.pool, field="pool")
     version = spec.spark_version or pool.spark_version or ports.settings.default_spark
-    return replace(spec, spark_version=version, placement=pool.placement)
+    return replace(with_defaults(spec, pool.conf), spark_version=version, placement=pool.placement)
 
 
 def _new_run(ports: Ports, call: Call, request: Request, spec: RunSpec, activity: JobActivity | None) -> Run:

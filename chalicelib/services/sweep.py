@@ -7,19 +7,30 @@ nobody looks at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chalicelib.core import transitions
 from chalicelib.core.capacity import NOTHING, Amount, Ledger, pool_key
+from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import parse_external_name
 from chalicelib.core.model import Hold, Pool, Run
 from chalicelib.core.states import Intent
-from chalicelib.ports import Clash, Delete, Ports, Put, holds_of, key
+from chalicelib.ports import Clash, Delete, Ports, Put, Release, holds_of, key
 from chalicelib.services.dispatch import dispatch
 from chalicelib.services.listings import pages
 from chalicelib.services.runs import cancel, edit_run
 from chalicelib.services.schedules import recover
+from chalicelib.services.submission import ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A pool whose account did not add up: what the ledger said that its runs hold, and what they do hold."""
+
+    pool: str
+    recorded: Amount
+    held: Amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +39,20 @@ class Repairs:
 
     restarted: int = 0
     strays: int = 0
-    ledger: int = 0
+    drifts: tuple[Drift, ...] = ()
     missed: int = 0
     live: int = 0
 
 
 def sweep(ports: Ports, cluster: str) -> Repairs:
     """Look at everything that is live in a cluster, and mend what is amiss."""
-    ledger = _recount(ports, cluster)
+    drifts = _recount(ports, cluster)
     holds = _holds(ports, cluster)
     restarted = sum(_adopt(ports, hold) for hold in holds)
     strays = _stop_strays(ports, cluster)
     missed = recover(ports, cluster)
     dispatch(ports, cluster)
-    return Repairs(restarted, strays, ledger, missed, len(holds))
+    return Repairs(restarted, strays, drifts, missed, len(holds))
 
 
 def _holds(ports: Ports, cluster: str) -> list[Hold]:
@@ -80,12 +91,11 @@ def _orphaned(ports: Ports, run: Run) -> int:
 
 
 def _drop(ports: Ports, hold: Hold) -> None:
-    """Remove a hold whose run has ended or is gone; the recount then returns its capacity."""
+    """Remove a hold whose run has ended or is gone, and give back its capacity."""
     try:
-        ports.store.commit([Delete(hold)])
+        ports.store.commit([Delete(hold), Release(hold.cluster, pool_key(hold.workspace, hold.pool), hold.amount)])
     except Clash:
         return  # somebody else released it meanwhile
-    _recount(ports, hold.cluster)
 
 
 def _clusters(ports: Ports, cluster: str) -> set[str]:
@@ -110,27 +120,34 @@ def _stop_strays(ports: Ports, cluster: str) -> int:
     return strays
 
 
-def _recount(ports: Ports, cluster: str) -> int:
-    """Make the ledger's usage what the holds add up to. The ledger is read first and written at its version, so a
-    grant or a release in between makes the write fail, and the next sweep looks again."""
+def _recount(ports: Ports, cluster: str) -> tuple[Drift, ...]:
+    """Make the ledger's usage what the holds add up to; returns where it was not. The ledger is read first and written
+    at its version, so a grant or a release in between makes the write fail, and all is counted again."""
     ledger_key = key(Ledger, cluster)
-    ledger: Ledger | None = ports.store.fetch([ledger_key]).get(ledger_key)
-    if ledger is None:
-        return 0
+    for attempt in range(ATTEMPTS):
+        ports.clock.pause(attempt)
+        ledger: Ledger | None = ports.store.fetch([ledger_key]).get(ledger_key)
+        if ledger is None:
+            return ()
+        drifts = _drifts(ledger, _holds(ports, cluster))
+        if not drifts:
+            return ()
+        counted = {drift.pool: replace(ledger.pools[drift.pool], used=drift.held) for drift in drifts}
+        try:
+            ports.store.commit([Put(replace(ledger, pools={**ledger.pools, **counted}))])
+            return drifts
+        except Clash:
+            continue
+    raise Conflict("The ledger is being changed by too many at once.")
+
+
+def _drifts(ledger: Ledger, holds: Sequence[Hold]) -> tuple[Drift, ...]:
     held: dict[str, Amount] = {}
-    for hold in _holds(ports, cluster):
+    for hold in holds:
         pool = pool_key(hold.workspace, hold.pool)
         held[pool] = held.get(pool, NOTHING) + hold.amount
-    counted = _with_usage(ledger, held)
-    if counted == ledger:
-        return 0
-    try:
-        ports.store.commit([Put(counted)])
-    except Clash:
-        return 0
-    return 1
-
-
-def _with_usage(ledger: Ledger, held: Mapping[str, Amount]) -> Ledger:
-    pools = {name: replace(account, used=held.get(name, NOTHING)) for name, account in ledger.pools.items()}
-    return replace(ledger, pools=pools)
+    return tuple(
+        Drift(pool, account.used, held.get(pool, NOTHING))
+        for pool, account in ledger.pools.items()
+        if account.used != held.get(pool, NOTHING)
+    )

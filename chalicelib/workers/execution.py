@@ -67,7 +67,11 @@ def sweep_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
     """Find and mend what nobody rang for."""
     repairs = sweep(ports, event.get("cluster") or ports.settings.cluster)
     logger().info("sweep", **asdict(repairs))
-    mended = repairs.restarted + repairs.strays + repairs.ledger + repairs.missed
+    for drift in repairs.drifts:
+        logger().warning("ledger repaired", **asdict(drift))
+    if repairs.drifts:
+        count("LedgerRepairs", len(repairs.drifts))
+    mended = repairs.restarted + repairs.strays + len(repairs.drifts) + repairs.missed
     if mended:
         count("Repairs", mended)
     return asdict(repairs)

@@ -11,7 +11,8 @@ import pytest
 from chalicelib import admin
 from chalicelib.core.credentials import digest_of
 from chalicelib.core.model import Role, Token, User
-from tests.unit.cloud import Cloud
+from chalicelib.core.spark import scheduler_conf
+from tests.unit.cloud import Cloud, spec
 
 
 @pytest.fixture
@@ -63,6 +64,51 @@ def test_a_pools_limits_and_defaults_change_one_by_one(cloud: Cloud, capsys: pyt
     assert (shown["conf"], shown["spark_version"]) == ({"spark.b": "2"}, "3.4")
 
 
+def test_a_pools_guarantee_and_what_one_run_may_ask_are_set_and_shown_with_what_runs_and_waits(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(capsys, "pool", "set", "--pool", "etl", "--max-cores", "8", "--min-cores", "2", "--app-memory", "16Gi")
+    shown = command(capsys, "pool", "set", "--pool", "etl", "--app-gpus", "0", "--runs", "1", "--priority", "-3")
+    assert shown["maximum"] == {"cores": 8.0, "memory_gib": "unlimited", "gpus": "unlimited", "runs": 1}
+    assert shown["minimum"] == {"cores": 2.0, "memory_gib": 0.0, "gpus": 0, "runs": 0}
+    assert shown["application_maximum"] == {"cores": "unlimited", "memory_gib": 16.0, "gpus": 0, "runs": "unlimited"}
+    assert shown["priority"] == -3
+    for _ in range(3):
+        cloud.submit(spec(pool="etl"))
+    cloud.play()
+    command(capsys, "pool", "set", "--pool", "other")
+    listed = {pool["pool"]: pool for pool in command(capsys, "pool", "list")["pools"]}
+    assert list(listed) == ["default", "etl", "other"]
+    etl = listed["etl"]
+    assert (etl["running"], etl["queued"]) == (1, 2)
+    assert (etl["used"]["cores"], etl["asked"]["cores"]) == (2.0, 4.0)
+    assert etl == {name: value for name, value in command(capsys, "pool", "show", "--pool", "etl").items()
+                   if name != "workspace"}  # fmt: skip
+
+
+def test_a_pool_is_handed_to_a_queue_of_the_clusters_own_scheduler_and_taken_back(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = command(capsys, "pool", "set", "--pool", "etl", "--scheduler", "yunikorn", "--queue", "root.etl")
+    assert (shown["scheduler"], shown["queue"]) == ("yunikorn", "root.etl")
+    placed = cloud.run(cloud.submit(spec(pool="etl"))).spec.placement
+    assert scheduler_conf(placed)["spark.kubernetes.executor.label.queue"] == "root.etl"
+    shown = command(capsys, "pool", "set", "--pool", "etl", "--scheduler", "", "--queue", "")
+    assert (shown["scheduler"], shown["queue"]) == ("", "")
+
+
+def test_a_limit_is_removed_and_a_pool_is_closed(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    command(capsys, "pool", "set", "--pool", "etl", "--cores", "8", "--runs", "3")
+    shown = command(capsys, "pool", "set", "--pool", "etl", "--cores", "unlimited", "--runs", "0")
+    assert (shown["maximum"]["cores"], shown["maximum"]["runs"]) == ("unlimited", 0)
+
+
+def test_the_pools_of_another_workspace_are_not_listed(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    command(capsys, "--workspace", "team", "pool", "set", "--pool", "theirs")
+    assert [pool["pool"] for pool in command(capsys, "pool", "list")["pools"]] == ["default"]
+    assert [pool["pool"] for pool in command(capsys, "--workspace", "team", "pool", "list")["pools"]] == ["theirs"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -71,6 +117,24 @@ def test_a_pools_limits_and_defaults_change_one_by_one(cloud: Cloud, capsys: pyt
         (("pool", "set", "--pool", "etl", "--memory", "lots"), "--memory: 'lots' is not an amount of memory"),
         (("pool", "set", "--pool", "etl", "--conf", "spark.kubernetes.namespace=x"), "is set by the platform"),
         (("pool", "set", "--pool", "etl", "--spark-version", "9.9"), "Spark 9.9 is not available."),
+        (("pool", "set", "--pool", "a/b"), "'a/b' cannot be a pool's name."),
+        (("pool", "set", "--pool", "etl", "--min-cores", "unlimited"), "--min-cores: 'unlimited' is not a number"),
+        (("pool", "set", "--pool", "etl", "--gpus", "-1"), "--gpus: '-1' is not a whole number."),
+        (("pool", "set", "--pool", "etl", "--app-memory", "much"), "--app-memory: 'much' is not an amount of memory"),
+        (
+            ("pool", "set", "--pool", "etl", "--cores", "4", "--min-cores", "5"),
+            "--min-cores: the minimum of 5 cores is more than the maximum of 4 cores.",
+        ),
+        (("pool", "set", "--pool", "etl", "--queue", "root.etl"), "A scheduler and its queue go together"),
+        (
+            ("pool", "set", "--pool", "etl", "--scheduler", "yunikorn", "--queue", "a b"),
+            "'a b' cannot be a queue's name.",
+        ),
+        (
+            ("pool", "set", "--pool", "etl", "--scheduler", "yunikorn", "--queue", "q", "--pod-group", "/t.yaml"),
+            "Only volcano takes a pod group's template.",
+        ),
+        (("cluster", "limit", "--runs", "many"), "--runs: 'many' is not a whole number."),
         (("--workspace", "Not One", "user", "create", "--user", "ada"), "is not a workspace name"),
     ],
 )

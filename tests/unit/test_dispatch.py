@@ -6,13 +6,14 @@ import pytest
 
 from chalicelib.core.capacity import PATIENCE
 from chalicelib.core.errors import Conflict
-from chalicelib.core.model import QueueRow, Run
+from chalicelib.core.model import Policy, QueueRow, Run
 from chalicelib.core.states import RunState
 from chalicelib.ports import key
-from chalicelib.services.dispatch import GRANTS_AT_ONCE, HEADS, dispatch
+from chalicelib.services.dispatch import GRANTS_AT_ONCE, HEADS, SKEW_MS, dispatch
 from chalicelib.services.pools import ensure_pool, limit_cluster
 from chalicelib.services.runs import cancel_run
-from tests.unit.cloud import CLUSTER, Cloud, runs, spec
+from tests.unit.cloud import CLUSTER, HOUR_MS, Cloud, runs, spec
+from tests.unit.lives import drivers_become
 
 
 @pytest.fixture
@@ -129,6 +130,18 @@ def _unless_nested(cloud: Cloud, limit: int) -> None:
     interfere, cloud.store.before_commit = cloud.store.before_commit, None
     ensure_pool(cloud.ports, "main", "default", maximum=runs(limit))
     cloud.store.before_commit = interfere
+
+
+def test_a_ring_that_comes_a_moment_early_by_this_clock_is_not_lost(cloud: Cloud) -> None:
+    """A timer rings once: an instant that it was arranged for cannot be arranged again."""
+    cloud.running(spec(policy=Policy(max_retries=1, min_retry_interval_ms=HOUR_MS)))
+    drivers_become(cloud, "FAILED")
+    cloud.play()
+    (retry,) = cloud.live()
+    cloud.clock.time = retry.not_before - 2 * SKEW_MS
+    assert dispatch(cloud.ports, CLUSTER) == []
+    cloud.clock.time = retry.not_before - 5
+    assert [run.id for run in dispatch(cloud.ports, CLUSTER)] == [retry.id]
 
 
 def test_capacity_that_a_run_gives_back_goes_to_the_next_at_once(cloud: Cloud) -> None:

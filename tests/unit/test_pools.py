@@ -8,10 +8,12 @@ import pytest
 
 from chalicelib.core.capacity import EVERYTHING, Amount
 from chalicelib.core.errors import NotFound
-from chalicelib.core.model import Pool
+from chalicelib.core.model import Pool, Run
 from chalicelib.core.states import RunState
+from chalicelib.ports import key
 from chalicelib.services.access import Call
 from chalicelib.services.pools import ensure_pool, get_pool, limit_cluster
+from chalicelib.services.submission import Request, submit
 from tests.unit.cloud import Cloud, runs, spec
 
 
@@ -78,6 +80,20 @@ def test_the_clusters_total_bounds_all_pools_and_raising_it_rings(cloud: Cloud) 
     limit_cluster(cloud.ports, "main", EVERYTHING)
     cloud.play()
     assert {cloud.state(id) for id in ids} == {RunState.LAUNCHING}
+
+
+def test_raising_the_total_rings_also_where_there_is_no_default_pool(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "team", "etl")
+    del cloud.store.records[key(Pool, "main", "default")]
+    ledger = cloud.ledger
+    others = {name: account for name, account in ledger.pools.items() if name != "main/default"}
+    cloud.store.seed(replace(ledger, pools=others, total=runs(0)))
+    caller = replace(cloud.caller, principal=replace(cloud.caller.principal, workspace="team"))
+    made = submit(cloud.ports, caller, spec(pool="etl"), Request(park_oversized=True)).run
+    cloud.play()
+    limit_cluster(cloud.ports, "main", EVERYTHING)
+    cloud.play()
+    assert cloud.store.get(Run, "team", made).state is RunState.LAUNCHING
 
 
 def test_limits_changed_while_others_grant_keep_what_is_held(cloud: Cloud) -> None:

@@ -13,16 +13,18 @@ from hypothesis import strategies as st
 
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import MAX_ID
-from chalicelib.core.model import Files, Program, ProgramKind, RunSpec, Size
+from chalicelib.core.model import Files, Placement, Program, ProgramKind, RunSpec, Size
 from chalicelib.core.spark import (
     RELEASES,
     check_conf,
     kind_of,
     parse_submit,
     release_for,
+    scheduler_conf,
     size_from_conf,
     split_list,
     start_job_run,
+    with_defaults,
 )
 from tests.unit.cloud import spec
 
@@ -224,3 +226,62 @@ def test_a_native_programs_environment_goes_to_driver_and_executors_and_pythons_
     got = defaults_of(body(native))
     assert got["spark.kubernetes.driverEnv.K"] == got["spark.executorEnv.K"] == "v"
     assert not [name for name in defaults_of(body(replace(spec(), environment={"K": "v"}))) if name.endswith(".K")]
+
+
+def test_gpus_that_the_conf_asks_for_are_part_of_what_the_run_holds() -> None:
+    conf = {"spark.driver.resource.gpu.amount": "1", "spark.executor.resource.gpu.amount": "2"}
+    assert size_from_conf(conf, Size(executors=3)).amount().gpus == 7
+    grows = {**conf, "spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.maxExecutors": "5"}
+    assert size_from_conf(grows, Size(executors=3)).amount().gpus == 11
+    for text in ("-1", "1.5", "many", "1001", ""):
+        with pytest.raises(Invalid, match="spark.executor.resource.gpu.amount"):
+            size_from_conf({"spark.executor.resource.gpu.amount": text}, Size())
+
+
+def test_a_pools_conf_lies_beneath_a_runs_own_and_leaves_its_size() -> None:
+    asked = replace(spec(), conf={"spark.a": "mine"}, size=Size(executors=2, executor_memory=2048))
+    pool = {"spark.a": "pool's", "spark.b": "pool's", "spark.executor.memory": "9g", "ae.spark.executor.count": "9",
+            "spark.executor.resource.gpu.amount": "1"}  # fmt: skip
+    got = with_defaults(asked, pool)
+    assert (got.conf["spark.a"], got.conf["spark.b"]) == ("mine", "pool's")
+    assert "ae.spark.executor.count" not in got.conf
+    assert got.size == replace(asked.size, executor_gpus=1)
+    assert defaults_of(body(got))["spark.executor.memory"] == "2g"
+    assert with_defaults(asked, {}) == asked
+
+
+def test_a_pools_queue_is_told_to_yunikorn_for_every_pod() -> None:
+    got = defaults_of(body(replace(spec(), placement=Placement(scheduler="yunikorn", queue="root.etl"))))
+    handed = {name: value for name, value in got.items() if name.startswith("spark.kubernetes.")}
+    assert handed == {
+        "spark.kubernetes.scheduler.name": "yunikorn",
+        **{f"spark.kubernetes.{pod}.{name}": value
+           for pod in ("driver", "executor")
+           for name, value in {
+               "label.queue": "root.etl",
+               "annotation.yunikorn.apache.org/queue": "root.etl",
+               "annotation.yunikorn.apache.org/app-id": "{{APP_ID}}",
+           }.items()},
+    }  # fmt: skip
+
+
+def test_a_pools_queue_is_told_to_volcano_with_or_without_a_template() -> None:
+    plain = scheduler_conf(Placement(scheduler="volcano", queue="etl"))
+    assert plain == {
+        "spark.kubernetes.scheduler.name": "volcano",
+        "spark.kubernetes.driver.annotation.scheduling.volcano.sh/queue-name": "etl",
+        "spark.kubernetes.executor.annotation.scheduling.volcano.sh/queue-name": "etl",
+    }
+    grouped = scheduler_conf(Placement(scheduler="volcano", queue="etl", pod_group="s3://b/group.yaml"))
+    assert grouped["spark.kubernetes.scheduler.volcano.podGroupTemplateFile"] == "s3://b/group.yaml"
+    steps = {name: value for name, value in grouped.items() if name.endswith("featureSteps")}
+    assert set(steps) == {f"spark.kubernetes.{pod}.pod.featureSteps" for pod in ("driver", "executor")}
+    assert scheduler_conf(Placement()) == {}
+
+
+@pytest.mark.parametrize("placement", [Placement(scheduler="yunikorn", queue="q"),
+                                       Placement(scheduler="volcano", queue="q", pod_group="/t.yaml")])  # fmt: skip
+def test_nobody_but_the_pool_may_say_what_hands_pods_to_a_queue(placement: Placement) -> None:
+    for name in (*scheduler_conf(placement), "spark.kubernetes.executor.request.cores"):
+        with pytest.raises(Invalid, match="is set by the platform"):
+            check_conf({name: "x"}, field="conf")

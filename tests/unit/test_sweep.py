@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import replace
 
 import pytest
+from aws_lambda_powertools import Logger
 
 from chalicelib.core.capacity import Amount, Ledger
 from chalicelib.core.model import Hold, Policy, Run, Waiter
 from chalicelib.core.states import RunState
 from chalicelib.ports import EngineJob, key
+from chalicelib.services.pools import ensure_pool
 from chalicelib.services.runs import cancel_run
-from chalicelib.services.sweep import Repairs, sweep
+from chalicelib.services.sweep import Drift, Repairs, sweep
+from chalicelib.workers import execution as workers
 from tests.unit.cloud import CLUSTER, HOUR_MS, Cloud, runs, spec
 from tests.unit.lives import drivers_become
 
@@ -29,7 +34,7 @@ def test_where_nothing_is_amiss_nothing_is_changed(cloud: Cloud) -> None:
     cloud.running()
     before = cloud.store.snapshot()
     for _ in range(3):
-        assert swept(cloud) == Repairs(restarted=0, strays=0, ledger=0, live=1)
+        assert swept(cloud) == Repairs(restarted=0, strays=0, drifts=(), live=1)
     assert cloud.store.snapshot() == before
 
 
@@ -152,9 +157,10 @@ def test_a_ledger_that_does_not_add_up_is_counted_again(cloud: Cloud) -> None:
     cloud.running()
     ledger = cloud.ledger
     cloud.store.records[key(Ledger, CLUSTER)] = ledger.hold("main/default", Amount(5000, 512, 1, 3))
-    assert swept(cloud).ledger == 1
+    wrong, right = ledger.pools["main/default"].used + Amount(5000, 512, 1, 3), ledger.pools["main/default"].used
+    assert swept(cloud).drifts == (Drift("main/default", recorded=wrong, held=right),)
     cloud.check_capacity()
-    assert swept(cloud).ledger == 0
+    assert swept(cloud).drifts == ()
 
 
 def test_a_hold_whose_run_is_gone_gives_its_capacity_back(cloud: Cloud) -> None:
@@ -166,8 +172,6 @@ def test_a_hold_whose_run_is_gone_gives_its_capacity_back(cloud: Cloud) -> None:
 
 
 def test_capacity_that_the_recount_found_is_granted_at_once(cloud: Cloud) -> None:
-    from chalicelib.services.pools import ensure_pool
-
     ensure_pool(cloud.ports, "main", "default", maximum=runs(1))
     cloud.play()
     cloud.store.records[key(Ledger, CLUSTER)] = cloud.ledger.hold("main/default", Amount(runs=1))
@@ -193,6 +197,41 @@ def test_a_recount_that_others_overtake_writes_nothing_wrong(cloud: Cloud) -> No
     cloud.sweep()
     assert cloud.state(first) is RunState.SUCCEEDED
     cloud.check_over()
+
+
+def test_a_recount_is_made_however_busy_the_ledger_is(cloud: Cloud) -> None:
+    """Grants and releases in between make it count again, not give up."""
+    cloud.running()
+    cloud.store.records[key(Ledger, CLUSTER)] = cloud.ledger.hold("main/default", Amount(runs=3))
+    limits = iter(range(50, 55))
+
+    def meanwhile(_: object) -> None:
+        interfere, cloud.store.before_commit = cloud.store.before_commit, None
+        if (most := next(limits, None)) is not None:
+            ensure_pool(cloud.ports, "main", "default", maximum=runs(most))
+            cloud.store.before_commit = interfere
+
+    cloud.store.before_commit = meanwhile
+    assert len(swept(cloud).drifts) == 1
+    cloud.check_capacity()
+
+
+def test_a_repaired_ledger_is_an_event_of_its_own_in_log_and_metrics(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POWERTOOLS_METRICS_DISABLED")
+    lines = io.StringIO()
+    heard = Logger(service="test", stream=lines)
+    monkeypatch.setattr(workers, "logger", lambda: heard)
+    cloud.running()
+    cloud.store.records[key(Ledger, CLUSTER)] = cloud.ledger.hold("main/default", Amount(runs=3))
+    told = json.loads(json.dumps(workers.sweep_worker(cloud.ports, {})))
+    assert told["drifts"][0]["recorded"]["runs"] == 4
+    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
+    (repaired,) = (line for line in logged if line["message"] == "ledger repaired")
+    assert (repaired["level"], repaired["pool"], repaired["held"]["runs"]) == ("WARNING", "main/default", 1)
+    counted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["LedgerRepairs"] for line in counted if "LedgerRepairs" in line] == [[1.0]]
 
 
 def test_more_holds_than_a_page_are_all_looked_at(cloud: Cloud) -> None:

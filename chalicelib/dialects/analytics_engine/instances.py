@@ -12,7 +12,7 @@ from chalicelib.dialects.analytics_engine.reading import BASE, pool_of, want_poo
 from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
 from chalicelib.ports import Ports
-from chalicelib.services import instances
+from chalicelib.services import instances, pools
 from chalicelib.services.access import Call
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def get_consumption(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /current_resource_consumption: what runs hold, and what those that wait ask for."""
     view = pool_of(ports, call, request)
     _require_quota(view.account.maximum, request)
-    waiting = instances.pending(ports, call.workspace, view.pool.name)
+    waiting = pools.queued(ports, call.workspace, view.pool.name)
     return Answer(quotas.consumption_body(view.account.used, waiting))
 
 
