@@ -112,6 +112,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "ring": (*_DISPATCH, *_ARM, _DISARM, _WRITE_SPECS),
     "sweep": (
         *_DISPATCH,
+        _RELEASE,
         *_ARM,
         _DISARM,
         _WRITE_SPECS,
