@@ -28,10 +28,14 @@ from chalicelib.core.model import (
     Report,
     Run,
     RunKind,
+    SecretScope,
+    SecretScopes,
+    SecretValue,
     Token,
     Upload,
     User,
     Waiter,
+    WorkspaceObject,
 )
 from chalicelib.core.policy import Outcome
 from chalicelib.core.states import RunState
@@ -55,6 +59,10 @@ Record = (
     | Report
     | Upload
     | Move
+    | WorkspaceObject
+    | SecretScopes
+    | SecretScope
+    | SecretValue
 )
 R = TypeVar("R")
 
@@ -77,6 +85,10 @@ KEY_FIELDS: dict[type, tuple[str, ...]] = {
     Report: ("workspace", "run"),
     Upload: ("workspace", "handle"),
     Move: ("workspace", "source"),
+    WorkspaceObject: ("workspace", "parent", "name"),
+    SecretScopes: ("workspace",),
+    SecretScope: ("workspace", "id"),
+    SecretValue: ("workspace", "scope", "key"),
 }
 """What identifies a record of each type."""
 
@@ -116,6 +128,13 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """Write nothing, but only if the record is there with this version."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Take an amount off what a pool uses in a ledger, whatever the ledger's version; raises the version by one."""
 
@@ -124,7 +143,7 @@ class Release:
     amount: Amount
 
 
-Change = Put | Delete | Release
+Change = Put | Delete | Check | Release
 
 
 class Clash(Exception):
@@ -207,14 +226,21 @@ def events_of(workspace: str) -> Listing:
     return Listing("feed", Event, (workspace,))
 
 
+def children_of(workspace: str, path: str) -> Listing:
+    """What is directly below a directory of the workspace's tree, by name."""
+    return Listing("children", WorkspaceObject, (workspace, path))
+
+
 def position(listing: Listing, record: Record) -> str:
     """Where a record stands in a listing: what `Page.next` is made of."""
     if isinstance(record, QueueRow):
         lane = queue_lane(record.workspace, record.pool) if listing.name == "queues" else ""
         return f"{lane}{sort_text(record.ready_at)}#{sort_text(record.run)}"
+    if isinstance(record, WorkspaceObject):
+        return record.name
     if isinstance(record, Hold):
         return f"{record.workspace}#{sort_text(record.run)}"
-    return sort_text(record.sequence if isinstance(record, Event) else record.id)  # type: ignore[union-attr]
+    return sort_text(record.sequence if isinstance(record, Event) else record.id)  # type: ignore[union-attr, arg-type]
 
 
 def queue_lane(workspace: str, pool: str) -> str:
@@ -230,7 +256,7 @@ def beyond(row: QueueRow) -> str:
 
 class Store(Protocol):
     """Records with versions, in one table. Reads are strongly consistent, except that a listing of runs or jobs may
-    trail a write by a moment (`queue`, `holds` and `feed` never do)."""
+    trail a write by a moment (`queue`, `holds`, `feed` and `children` never do)."""
 
     def fetch(self, keys: Collection[Key]) -> dict[Key, Any]:
         """The records that exist under these keys, in one round trip (per hundred keys)."""

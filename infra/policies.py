@@ -35,6 +35,9 @@ BUNDLES = "${Bucket.Arn}/driver/*"
 LOGS = "${Bucket.Arn}/*/logs/*"
 USER_FILES = "${Bucket.Arn}/*/dbfs/*"
 UPLOADS = "${Bucket.Arn}/*/uploads/*"
+NOTEBOOKS = "${Bucket.Arn}/*/runs/*/notebooks/*"
+TREE_BODIES = "${Bucket.Arn}/*/workspace/*"
+ANSWERS = "${Bucket.Arn}/*/answers/*"
 RUN_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-run")
 RUN_EXECUTIONS = own_arn("states", "execution:${AWS::StackName}-run:*")
 RING_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-ring")
@@ -59,6 +62,12 @@ _WRITE_SPECS = Grant(("s3:PutObject",), (SPECS,))
 _READ_LOGS = Grant(("s3:GetObject",), (LOGS,))
 _KEEP_RESULTS = Grant(("s3:GetObject", "s3:PutObject"), (RESULTS,))
 """Drivers store their runs' results by links that are signed in the API's name."""
+_KEEP_TREE = (
+    Grant(("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), (TREE_BODIES,)),
+    Grant(("dynamodb:ConditionCheckItem",), (TABLE,)),
+)
+_LINK = Grant(("s3:PutObject", "s3:GetObject"), (NOTEBOOKS, ANSWERS))
+"""Bodies too large for an answer; a link is worth what the one who made it may do."""
 
 _MISS = Grant(("s3:ListBucket",), (BUCKET,))
 _KEEP_FILES = Grant(
@@ -102,7 +111,19 @@ _DISPATCH = (*_RECORDS, _DELETE, _WALK, _START_RING)
 _DRIVE = (*_RECORDS, _DELETE, _WRITE_SPECS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER)
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
-    "api": (*_RECORDS, _KEEP_RESULTS, _DELETE, _WALK, _LIST, _WRITE_SPECS, _READ_LOGS, _KEEP_FILES, _KEEP_BLOCKS),
+    "api": (
+        *_RECORDS,
+        _KEEP_RESULTS,
+        _DELETE,
+        _WALK,
+        _LIST,
+        _WRITE_SPECS,
+        _READ_LOGS,
+        _KEEP_FILES,
+        _KEEP_BLOCKS,
+        *_KEEP_TREE,
+        _LINK,
+    ),
     "dispatch": (*_DISPATCH, _START_RUN),
     "follow": (*_RECORDS, _DELETE, _WAKE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM),
     "launch": (*_DRIVE, _WAKE),

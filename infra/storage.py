@@ -60,6 +60,7 @@ def _bucket() -> Json:
                     _expiring("logs", "logs", "RetentionDays"),
                     _expiring("run-files", "runs", "RunFilesDays"),
                     _passing("upload-blocks", "uploads"),
+                    _passing("answers", "answers"),
                     unfinished,
                 ]
             },

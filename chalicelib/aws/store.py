@@ -19,6 +19,7 @@ from chalicelib.core.model import Run
 from chalicelib.ports import (
     Blobs,
     Change,
+    Check,
     Clash,
     Delete,
     Key,
@@ -98,6 +99,9 @@ class DynamoStore:
         if isinstance(change, Delete):
             pk, sk = item_key(key_of(change.record))
             return {"Delete": {"TableName": self._table, "Key": _key(pk, sk), **_expect(change.record.version)}}
+        if isinstance(change, Check):
+            pk, sk = item_key(key_of(change.record))
+            return {"ConditionCheck": {"TableName": self._table, "Key": _key(pk, sk), **_expect(change.record.version)}}
         return {"Update": self._release(change)}
 
     def _put(self, record: Record) -> dict[str, Any]:

@@ -17,6 +17,10 @@ other attributes exist only where DynamoDB itself needs them (indexes, stream fi
 | FeedMark | `<ws>#run#<run>` | `mark` | id |
 | Waiter | `<ws>#run#<run>` | `waiter` | id, with the run |
 | Report | `<ws>#run#<run>` | `report` | id, with the run |
+| WorkspaceObject | `<ws>#tree#<directory>` | `<name>` | path, and directory by name |
+| SecretScopes | `<ws>#secrets` | `scopes` | workspace |
+| SecretScope | `<ws>#scope#<id>` | `scope` | id |
+| SecretValue | `<ws>#scope#<scope>` | `secret#<key>` | scope and key |
 | Ledger | `#cluster#<cluster>` | `ledger` | cluster |
 | QueueRow | `#queue#<cluster>` | `<ws>/<pool>#<ready at>#<run>` | cluster, pool by pool; pool, oldest first |
 | Hold | `#holds#<cluster>` | `<ws>#<run>` | cluster (the sweep's recount), id |
@@ -60,10 +64,14 @@ from chalicelib.core.model import (
     QueueRow,
     Report,
     Run,
+    SecretScope,
+    SecretScopes,
+    SecretValue,
     Token,
     Upload,
     User,
     Waiter,
+    WorkspaceObject,
 )
 from chalicelib.ports import Key, Listing, Record, queue_lane
 
@@ -89,6 +97,10 @@ KEYS: Mapping[type, tuple[str, str]] = {
     Report: ("{0}#run#{1}", "report"),
     Upload: ("{0}#upload#{1}", "upload"),
     Move: ("{0}#move#{1}", "move"),
+    WorkspaceObject: ("{0}#tree#{1}", "{2}"),
+    SecretScopes: ("{0}#secrets", "scopes"),
+    SecretScope: ("{0}#scope#{1}", "scope"),
+    SecretValue: ("{0}#scope#{1}", "secret#{2}"),
     Ledger: ("#cluster#{0}", "ledger"),
     QueueRow: ("#queue#{0}", "{lane}{3:016d}#{4:016d}"),
     Hold: ("#holds#{0}", "{1}#{2:016d}"),
@@ -159,6 +171,7 @@ LISTS: Mapping[str, tuple[str, str, str]] = {
     "queues": ("", "#queue#{0}", ""),
     "holds": ("", "#holds#{0}", ""),
     "feed": ("", "{0}#feed", "event#"),
+    "children": ("", "{0}#tree#{1}", ""),
 }
 """Listing -> its index (empty for the table itself), its partition, and the prefix of its sort keys."""
 

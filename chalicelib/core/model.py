@@ -52,6 +52,30 @@ class Language(StrEnum):
     R = "R"
 
 
+class ObjectType(StrEnum):
+    """What stands at a path of the workspace's tree."""
+
+    DIRECTORY = "DIRECTORY"
+    NOTEBOOK = "NOTEBOOK"
+    FILE = "FILE"
+
+
+class ContentFormat(StrEnum):
+    """How a notebook or file is stored: as it was given."""
+
+    SOURCE = "SOURCE"
+    JUPYTER = "JUPYTER"
+    RAW = "RAW"
+
+
+class Permission(StrEnum):
+    """What a principal may do with the secrets of a scope; each includes those before it."""
+
+    READ = "READ"
+    WRITE = "WRITE"
+    MANAGE = "MANAGE"
+
+
 class Trigger(StrEnum):
     """What made the run."""
 
@@ -527,4 +551,81 @@ class FeedMark:
     run: int
     run_version: int
     expires_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a notebook or file was from an instant on. `name` is its body's, below the object's own prefix."""
+
+    at: int
+    name: str
+    format: ContentFormat
+    size: int
+    language: Language | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceObject:
+    """A directory, notebook or file in the workspace's tree. `revisions` are its contents, oldest first.
+
+    A notebook or file that is `removing` is gone for everybody; only its bodies may still be there. A directory that is
+    `removing` is still there, and whoever adds to it takes the mark off, by which the one who removes it notices.
+    """
+
+    workspace: str
+    parent: str
+    name: str
+    id: int
+    type: ObjectType
+    created_by: str
+    created_at: int
+    revisions: tuple[Revision, ...] = ()
+    removing: bool = False
+    version: int = 0
+
+    @property
+    def path(self) -> str:
+        """The absolute path."""
+        return f"{self.parent.rstrip('/')}/{self.name}"
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody sees it any more."""
+        return self.removing and self.type is not ObjectType.DIRECTORY
+
+
+@dataclass(frozen=True, slots=True)
+class SecretScopes:
+    """The names of a workspace's secret scopes, so that they can be counted and listed in one read."""
+
+    workspace: str
+    names: tuple[str, ...] = ()
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SecretScope:
+    """A named set of secrets: when each key was last written, and who may do what. `id` is the name in lower case,
+    because names that differ only in case are one."""
+
+    workspace: str
+    id: str
+    name: str
+    created_by: str
+    created_at: int
+    keys: Mapping[str, int] = field(default_factory=dict)
+    acls: Mapping[str, str] = field(default_factory=dict)
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SecretValue:
+    """One secret's value, in base64. Only the driver's door reads it."""
+
+    workspace: str
+    scope: str
+    key: str
+    value: str = field(repr=False)
+    is_text: bool = True
     version: int = 0

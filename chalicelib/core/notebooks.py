@@ -66,6 +66,12 @@ def _marks(language: Language) -> _Marks:
     )
 
 
+def has_header(body: bytes, language: Language) -> bool:
+    """Whether a file's first line says that it is a notebook's source."""
+    header = _marks(language).header.encode()
+    return body.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0].rstrip() == header
+
+
 def parse_source(text: str, language: Language) -> dict[str, Any]:
     """The Jupyter notebook that a source file says. Any text is one; blank lines around a cell are not kept."""
     marks = _marks(language)

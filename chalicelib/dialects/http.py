@@ -137,7 +137,8 @@ def _depth(value: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an operation answers: a JSON body (None for no body at all), a status and headers."""
+    """What an operation answers: a JSON body (None for no body at all; bytes are sent as they are), a status and
+    headers."""
 
     body: Any = None
     status: int = 200
@@ -263,13 +264,17 @@ _GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 def _rendered(answer: Answer, request: Request) -> Rendered:
     headers = dict(answer.headers)
     body = b""
-    if answer.status != 204 and not (answer.body is None and answer.status != 200):
+    if isinstance(answer.body, bytes):
+        headers.setdefault("Content-Type", "application/octet-stream")
+        body = answer.body
+    elif answer.status != 204 and not (answer.body is None and answer.status != 200):
         headers.setdefault("Content-Type", "application/json")
         body = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":")).encode()
     encoded = len(body) > GZIP_OVER and bool(_GZIP.search(request.headers.get("accept-encoding", "")))
     if encoded:
         body = gzip.compress(body, compresslevel=5, mtime=0)
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    encoded = encoded or isinstance(answer.body, bytes)
     text = base64.b64encode(body).decode() if encoded else body.decode()
     if len(body) > GZIP_OVER // 2 and len(json.dumps(text)) > ANSWER_MOST:
         raise Fault("The answer is larger than can be returned; ask for less, or accept gzip.")

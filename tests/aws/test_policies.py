@@ -559,6 +559,53 @@ def _files(story: Story) -> None:
     did("delete", path="/e", recursive=True)
 
 
+def _tree(story: Story) -> None:
+    """Notebooks and files of the workspace's tree, and what a driver reads of them."""
+    base, api = "/api/2.0/workspace", story.world.api
+
+    def did(verb: str, **body: Any) -> None:
+        answer = api("POST", f"{base}/{verb}", body)
+        assert answer.status == 200, answer
+
+    did("mkdirs", path="/d/e")
+    text = base64.b64encode(b"x" * 4_100_000).decode()
+    did("import", path="/d/e/n", language="PYTHON", content="eA==")
+    did("import", path="/d/large", language="PYTHON", content=text)
+    did("import", path="/d/f", format="RAW", content=text)
+    for verb in ("get-status", "list", "export"):
+        assert api("GET", f"{base}/{verb}", {"path": "/d/e/n"}).status == 200
+    assert api("GET", f"{base}/export", {"path": "/d/f", "direct_download": True}).status == 307
+    run = story.launched()
+    for path, told in (("/d/e/n", "notebook"), ("/d/large", "link")):
+        answer = api("GET", f"/driver/v1/runs/main.{run}/notebook", token=_secret(story, run), path=path)
+        assert told in answer.body, answer
+    did("delete", path="/d", recursive=True)
+
+
+def _secrets(story: Story) -> None:
+    """Secrets, and what a driver reads of them."""
+    base, api = "/api/2.0/secrets", story.world.api
+    for verb, body in (
+        ("scopes/create", {}),
+        ("put", {"key": "k", "string_value": "x"}),
+        ("acls/put", {"principal": "users", "permission": "READ"}),
+    ):
+        answer = api("POST", f"{base}/{verb}", {"scope": "s", **body})
+        assert answer.status == 200, answer
+    for verb, query in (
+        ("scopes/list", {}),
+        ("list", {"scope": "s"}),
+        ("acls/list", {"scope": "s"}),
+        ("acls/get", {"scope": "s", "principal": "users"}),
+    ):
+        assert api("GET", f"{base}/{verb}", query).status == 200
+    run = story.launched()
+    for path in ("", "/s", "/s/k"):
+        assert api("GET", f"/driver/v1/runs/main.{run}/secrets{path}", token=_secret(story, run)).status == 200
+    for verb, gone in (("acls/delete", {"principal": "users"}), ("delete", {"key": "k"}), ("scopes/delete", {})):
+        assert api("POST", f"{base}/{verb}", {"scope": "s", **gone}).status == 200
+
+
 @pytest.fixture(scope="module")
 def lived() -> Iterator[World]:
     """A deployment that has been through everything."""
@@ -577,6 +624,8 @@ def lived() -> Iterator[World]:
             _elsewhere,
             _applications,
             _files,
+            _tree,
+            _secrets,
             _rings,
             _repairs,
         ):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.core.model import FeedHead, Hold, Job, QueueRow, RunKind
+from chalicelib.core.model import FeedHead, Hold, Job, ObjectType, QueueRow, RunKind, WorkspaceObject
 from chalicelib.core.states import RunState
 from chalicelib.ports import (
     Key,
@@ -17,6 +17,7 @@ from chalicelib.ports import (
     Store,
     active_runs,
     beyond,
+    children_of,
     events_of,
     holds_of,
     jobs_of_workspace,
@@ -43,6 +44,9 @@ OTHERS: list[Record] = [
     Hold("default2", "main", 500, "etl", AMOUNT),
     FeedHead("main", 9, {}),
     replace(event(500), workspace="main2"),
+    WorkspaceObject("main", "/d/e", "n", 1, ObjectType.DIRECTORY, "alice", 1),
+    WorkspaceObject("main", "/", "d", 1, ObjectType.DIRECTORY, "alice", 1),
+    WorkspaceObject("main2", "/d", "n", 1, ObjectType.DIRECTORY, "alice", 1),
 ]
 """Neighbours of each list that are in none of them."""
 
@@ -56,6 +60,10 @@ LISTS: dict[str, tuple[Listing, Callable[[int], Record]]] = {
     "queue": (queue_of("default", "main", "etl"), lambda n: QueueRow("default", "main", "etl", 1, n, AMOUNT)),
     "holds": (holds_of("default"), lambda n: Hold("default", "main", n, "etl", AMOUNT)),
     "feed": (events_of("main"), event),
+    "children": (
+        children_of("main", "/d"),
+        lambda n: WorkspaceObject("main", "/d", f"{n:017d} ☃", n, ObjectType.DIRECTORY, "alice", n),
+    ),
 }
 
 

@@ -25,6 +25,7 @@ from moto.emrcontainers.models import emrcontainers_backends
 import app
 from chalicelib import wiring
 from chalicelib.aws import clients, table
+from chalicelib.aws.blobs import S3Blobs
 from chalicelib.core.model import Principal, Role
 from chalicelib.ports import Ports
 from chalicelib.services import access, pools
@@ -110,10 +111,17 @@ class World:
             service = client.meta.service_model.service_name
             self.calls.append(AwsCall(self._function, service, operation, parameters))
 
+    def note_link(self, operation: str, name: str) -> None:
+        """A link is made: who has it may do what the function may."""
+        if self._function:
+            words = "".join(word.capitalize() for word in operation.split("_"))
+            self.calls.append(AwsCall(self._function, "s3", words, {"Bucket": BUCKET, "Key": name}))
+
     def api(
         self,
         method: str,
         path: str,
+        /,
         body: Any = None,
         *,
         token: str | None = None,
@@ -282,7 +290,14 @@ def deployed(patch: pytest.MonkeyPatch) -> Iterator[World]:
         world.note(client, operation, parameters)
         return send(client, operation, parameters)
 
+    link = S3Blobs._link
+
+    def linked(blobs: S3Blobs, operation: str, name: str, *how: Any) -> str:
+        world.note_link(operation, name)
+        return link(blobs, operation, name, *how)
+
     patch.setattr(BaseClient, "_make_api_call", noted)
+    patch.setattr(S3Blobs, "_link", linked)
     with mock_aws():
         _forget()
         world.virtual_cluster, world.other_cluster = _provision()

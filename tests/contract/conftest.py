@@ -30,6 +30,12 @@ def alice(service: Service) -> Client:
 
 
 @pytest.fixture
+def bob(service: Service) -> Client:
+    """A plain user of the workspace `main`."""
+    return service.bob
+
+
+@pytest.fixture
 def eve(service: Service) -> Client:
     """An administrator of another workspace."""
     return service.eve

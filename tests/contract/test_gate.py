@@ -25,7 +25,15 @@ OPEN = {
 }
 """What answers without credentials: token issue and health. Everything else is behind the gate, or nowhere."""
 
-DRIVERS = {("POST", "/driver/v1/runs/{run}/report"), ("POST", "/driver/v1/runs/{run}/links")}
+_DOOR = "/driver/v1/runs/{run}"
+DRIVERS = {
+    ("POST", f"{_DOOR}/report"),
+    ("POST", f"{_DOOR}/links"),
+    ("GET", f"{_DOOR}/notebook"),
+    ("GET", f"{_DOOR}/secrets"),
+    ("GET", f"{_DOOR}/secrets/{{scope}}"),
+    ("GET", f"{_DOOR}/secrets/{{scope}}/{{key}}"),
+}
 """The driver's own door, with a secret of its own."""
 
 NOWHERE = {"/", "/{proxy+}"}
@@ -51,6 +59,8 @@ def filled(path: str, instance: str = STRAY) -> str:
         path.replace("{instance_id}", instance)
         .replace("{application_id}", STRAY)
         .replace("{run}", "main.1")
+        .replace("{scope}", "scope")
+        .replace("{key}", "key")
         .replace("{proxy+}", "api/2.0/nothing/here")
     )
 

@@ -192,7 +192,7 @@ class Client:
         """The same service, with another Authorization header."""
         return Client(self.service, authorization)
 
-    def get(self, path: str, **query: Any) -> Answer:
+    def get(self, path: str, /, **query: Any) -> Answer:
         """GET with a query."""
         return self.request("GET", path, query=list(query.items()))
 

@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 
 from chalicelib.core.capacity import NOTHING, Ledger
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import Event, Hold, Job, QueueRow, Run
+from chalicelib.core.model import Event, Hold, Job, QueueRow, Run, WorkspaceObject
 from chalicelib.ports import (
     BlobInfo,
     BlobPage,
     Change,
+    Check,
     Clash,
     Delete,
     EngineJob,
@@ -32,6 +33,7 @@ from chalicelib.ports import (
     Ports,
     Put,
     Record,
+    Release,
     Settings,
     key,
     key_of,
@@ -145,7 +147,8 @@ class FakeStore(Fake):
         failed = [k for k, change in zip(subjects, changes, strict=True) if not self._holds(k, change)]
         if failed:
             raise Clash(failed)
-        written = [self._write(k, change) for k, change in zip(subjects, changes, strict=True)]
+        pairs = [(k, c) for k, c in zip(subjects, changes, strict=True) if not isinstance(c, Check)]
+        written = [self._write(k, change) for k, change in pairs]
         for listener in self.on_commit:
             listener(written)
 
@@ -153,7 +156,7 @@ class FakeStore(Fake):
         stored = self.records.get(k)
         if isinstance(change, Put):
             return (stored.version if stored else 0) == change.record.version
-        if isinstance(change, Delete):
+        if isinstance(change, Delete | Check):
             return stored is not None and stored.version == change.record.version
         return stored is not None
 
@@ -201,7 +204,7 @@ class FakeStore(Fake):
 
 
 def _subject(change: Change) -> Key:
-    return key(Ledger, change.cluster) if not isinstance(change, Put | Delete) else key_of(change.record)
+    return key(Ledger, change.cluster) if isinstance(change, Release) else key_of(change.record)
 
 
 def _listed(listing: Listing, r: Any) -> bool:
@@ -216,6 +219,8 @@ def _listed(listing: Listing, r: Any) -> bool:
         return columns[listing.name] == listing.parts and not r.hidden and not (listing.name == "active" and r.ended)
     if isinstance(r, QueueRow):
         return (r.cluster, r.workspace, r.pool)[: len(listing.parts)] == listing.parts
+    if isinstance(r, WorkspaceObject):
+        return (r.workspace, r.parent) == listing.parts
     if isinstance(r, Hold):
         return (r.cluster,) == listing.parts
     assert isinstance(r, Job | Event)

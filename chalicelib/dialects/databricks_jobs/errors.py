@@ -36,6 +36,12 @@ _CODES_BELOW: Mapping[str, Mapping[type[SparkplaneError], tuple[int, str]]] = {
         e.PartlyDeleted: (503, "PARTIAL_DELETE"),
     },
     "/api/2.0/fs/": _MISSING,
+    "/api/2.0/workspace/": {
+        **_MISSING,
+        e.TooLarge: (400, "MAX_NOTEBOOK_SIZE_EXCEEDED"),
+        e.NotEmpty: (400, "DIRECTORY_NOT_EMPTY"),
+    },
+    "/api/2.0/secrets/": {**_MISSING, e.TooMany: (400, "RESOURCE_LIMIT_EXCEEDED")},
 }
 """What is said otherwise below a path: the other APIs have codes of their own, and their "not found" is 404."""
 

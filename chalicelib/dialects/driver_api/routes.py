@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from chalicelib.core.errors import Conflict, Invalid, NotFound, SparkplaneError, Unauthenticated
+import json
+from urllib.parse import unquote
+
+from chalicelib.core.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    InvalidState,
+    NotFound,
+    SparkplaneError,
+    Unauthenticated,
+)
 from chalicelib.core.ids import parse_external_name
+from chalicelib.core.model import Run
+from chalicelib.core.tree import check_path
 from chalicelib.dialects.http import Answer, NoSuchRoute, OpenOperation, Request, Voice, WrongMethod
-from chalicelib.ports import Ports
-from chalicelib.services import results, workflow
+from chalicelib.ports import Ports, key
+from chalicelib.services import notebooks, results, workflow
 from chalicelib.services.access import admit_driver
+from chalicelib.services.secrets import RunSecrets
 
 _STATUS: dict[type[SparkplaneError], int] = {
-    Invalid: 400, Unauthenticated: 401, NotFound: 404, NoSuchRoute: 404, WrongMethod: 405, Conflict: 503,
+    Invalid: 400, Unauthenticated: 401, Forbidden: 403, NotFound: 404, NoSuchRoute: 404, WrongMethod: 405,
+    InvalidState: 409, Conflict: 503,
 }  # fmt: skip
 
 
@@ -26,13 +41,28 @@ def render(error: SparkplaneError, request: Request) -> Answer:
 VOICE = Voice("driver", ("/driver/",), render)
 
 
+INLINE_MOST = 2_000_000
+"""Bytes of a notebook that an answer holds; of a larger one it holds a link."""
+
+LINK_SECONDS = 900
+
+
 def _admitted(ports: Ports, request: Request) -> tuple[str, int]:
-    """The run (workspace and id) whose driver asks. Raises Unauthenticated."""
+    """The workspace and run whose driver asks. Raises Unauthenticated."""
     name = parse_external_name(request.parameters["run"])
     if name is None:
         raise Unauthenticated("The driver's secret is not the run's.")
     admit_driver(ports, request.headers.get("authorization"), *name)
     return name
+
+
+def _live_run(ports: Ports, request: Request) -> Run:
+    """The run whose driver asks, while it may have one. Raises Unauthenticated, and InvalidState when it is over."""
+    run_key = key(Run, *_admitted(ports, request))
+    run = ports.store.fetch([run_key]).get(run_key)
+    if not isinstance(run, Run) or not run.holding:
+        raise InvalidState("The run has no driver.")
+    return run
 
 
 def report(ports: Ports, request: Request) -> Answer:
@@ -54,6 +84,46 @@ def links(ports: Ports, request: Request) -> Answer:
     return Answer({"links": results.result_links(ports, *name, told.get("files"))})
 
 
+def notebook(ports: Ports, request: Request) -> Answer:
+    """GET /driver/v1/runs/{run}/notebook?path=&revision=: `path`, `language`, `revision`, and the notebook in nbformat
+    4.5 as `notebook`, or as `link` where it is large."""
+    run = _live_run(ports, request)
+    query = dict(request.query)
+    told = query.get("revision") or "0"
+    if not (told.isascii() and told.isdigit() and len(told) < 17):
+        raise Invalid("revision must be epoch milliseconds.", field="revision")
+    found = notebooks.read_notebook(ports, run.workspace, check_path(query.get("path", "")), int(told))
+    about = {"path": found.path, "language": found.language.value, "revision": found.revision}
+    text = json.dumps(found.content, ensure_ascii=False)
+    if len(text) < INLINE_MOST and len(json.dumps(text)) < INLINE_MOST:
+        return Answer({**about, "notebook": found.content})
+    name = f"{run.workspace}/runs/{run.id}/notebooks/{ports.dice.text()}.ipynb"
+    ports.blobs.put(name, text.encode(), "application/x-ipynb+json")
+    return Answer({**about, "link": ports.blobs.get_link(name, seconds=LINK_SECONDS)})
+
+
+def secret_scopes(ports: Ports, request: Request) -> Answer:
+    """GET /driver/v1/runs/{run}/secrets: the names of the scopes that the run may read."""
+    return Answer({"scopes": RunSecrets(ports, _live_run(ports, request)).scopes()})
+
+
+def secret_keys(ports: Ports, request: Request) -> Answer:
+    """GET /driver/v1/runs/{run}/secrets/{scope}: the names of a scope's secrets."""
+    return Answer({"keys": RunSecrets(ports, _live_run(ports, request)).keys(_part(request, "scope"))})
+
+
+def secret(ports: Ports, request: Request) -> Answer:
+    """GET /driver/v1/runs/{run}/secrets/{scope}/{key}: a secret's `value` in base64, and whether it was given as
+    text."""
+    secrets = RunSecrets(ports, _live_run(ports, request))
+    found = secrets.value(_part(request, "scope"), _part(request, "key"))
+    return Answer({"value": found.value, "is_text": found.is_text}, headers={"Cache-Control": "no-store"})
+
+
+def _part(request: Request, name: str) -> str:
+    return unquote(request.parameters[name])
+
+
 def health(ports: Ports, request: Request) -> Answer:
     """GET /health: the API answers."""
     return Answer({"status": "ok"})
@@ -62,5 +132,9 @@ def health(ports: Ports, request: Request) -> Answer:
 OPERATIONS = [
     OpenOperation("POST", "/driver/v1/runs/{run}/report", report),
     OpenOperation("POST", "/driver/v1/runs/{run}/links", links),
+    OpenOperation("GET", "/driver/v1/runs/{run}/notebook", notebook),
+    OpenOperation("GET", "/driver/v1/runs/{run}/secrets", secret_scopes),
+    OpenOperation("GET", "/driver/v1/runs/{run}/secrets/{scope}", secret_keys),
+    OpenOperation("GET", "/driver/v1/runs/{run}/secrets/{scope}/{key}", secret),
     OpenOperation("GET", "/health", health),
 ]
