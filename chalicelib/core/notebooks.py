@@ -85,9 +85,8 @@ def parse_source(text: str, language: Language) -> dict[str, Any]:
             parts.append([])
         else:
             parts[-1].append(line)
-    if len(parts) == 1 and not any(parts[0]):
-        parts = []
-    return new_notebook([_parse_cell(part, marks) for part in parts], language)
+    cells = [_parse_cell(part, marks) for part in parts]
+    return new_notebook([] if cells == [code_cell("")] else cells, language)
 
 
 def _parse_cell(lines: list[str], marks: _Marks) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.core.errors import Invalid
@@ -133,6 +133,7 @@ TEXTS = st.lists(LINES, min_size=1, max_size=5).map(lambda lines: "\n".join(line
 TITLES = st.one_of(st.just(""), st.text("abc, #ä", min_size=1, max_size=9).map(lambda t: " ".join(t.split())))
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(TEXTS, TITLES, st.booleans()), max_size=5), st.sampled_from(Language))
 def test_what_is_written_is_read_as_the_same_cells(told: list[tuple[str, str, bool]], language: Language) -> None:
     notebook = new_notebook([code_cell(text, title=title, shown=shown) for text, title, shown in told], language)
@@ -141,6 +142,7 @@ def test_what_is_written_is_read_as_the_same_cells(told: list[tuple[str, str, bo
     assert parse_source(to_source(notebook, language), language) == expected
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(LINES, max_size=12).map("\n".join), st.sampled_from(Language), st.booleans())
 def test_any_text_is_a_notebook_and_is_written_the_same_ever_after(text: str, language: Language, head: bool) -> None:
     header = to_source(new_notebook([], language), language) if head else ""
