@@ -31,7 +31,7 @@ def dispatch(event: dict[str, Any], context: Any) -> Any:
 
 @app.lambda_function()
 def follow(event: dict[str, Any], context: Any) -> Any:
-    """The table's stream: the feed, cancels, removed jobs, schedules."""
+    """The table's stream: the feed, notices, cancels, removed jobs, schedules."""
     from chalicelib.workers.stream import follow_worker
 
     return follow_worker(wiring.ports(), wiring.decode_image, event, context)
@@ -75,6 +75,14 @@ def ring(event: dict[str, Any], context: Any) -> Any:
     from chalicelib.workers.execution import ring_worker
 
     return ring_worker(wiring.ports(), event)
+
+
+@app.lambda_function()
+def notify(event: dict[str, Any], context: Any) -> Any:
+    """The notify state machine: send a notice."""
+    from chalicelib.workers.execution import notify_worker
+
+    return notify_worker(wiring.ports(), event)
 
 
 @app.lambda_function()

@@ -176,6 +176,7 @@ _ENVIRONMENT = {
     "SPARKPLANE_TABLE": "sparkplane",
     "SPARKPLANE_BUCKET": "sparkplane",
     "SPARKPLANE_RUN_MACHINE": "arn:aws:states:us-east-1:123456789012:stateMachine:run",
+    "SPARKPLANE_NOTIFY_MACHINE": "arn:aws:states:us-east-1:123456789012:stateMachine:notify",
     "SPARKPLANE_RING_MACHINE": "arn:aws:states:us-east-1:123456789012:stateMachine:ring",
     "SPARKPLANE_RING_FUNCTION": "arn:aws:lambda:us-east-1:123456789012:function:ring",
     "SPARKPLANE_SCHEDULE_ROLE": "arn:aws:iam::123456789012:role/bench",

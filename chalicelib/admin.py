@@ -1,4 +1,4 @@
-"""The administrator's command: users, tokens, pools and instances of a deployment, from a shell.
+"""The administrator's command: users, tokens, pools, instances and destinations of a deployment, from a shell.
 
     python -m chalicelib.admin user create --user alice --role user --password-stdin
     python -m chalicelib.admin token create --user alice --days 90
@@ -9,6 +9,7 @@
     python -m chalicelib.admin instance create --name etl --cores 20 --memory 80Gi
     python -m chalicelib.admin instance apply --file infra/instances.json
     python -m chalicelib.admin cluster limit --cores 512 --memory 4Ti
+    python -m chalicelib.admin destination create --name pager --url https://hooks.example.com/spark
 
 It works on the table directly, with the caller's AWS credentials and the environment that `wiring` reads; on AWS that
 is the stack's outputs, for a sandbox `<home>/aws.env`. Secrets are read from standard input, never from arguments;
@@ -24,7 +25,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from chalicelib import admin_instances, admin_pools
+from chalicelib import admin_destinations, admin_instances, admin_pools
 from chalicelib.core.errors import SparkplaneError
 from chalicelib.core.model import Role
 from chalicelib.ports import Ports
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     _verb(token, "revoke", revoke_token).add_argument("--token-stdin", action="store_true", required=True)
 
     admin_pools.add_to(subjects, _verb)
+    admin_destinations.add_to(subjects, _verb)
     admin_instances.add_to(subjects, _verb)
     return root
 

@@ -2,7 +2,7 @@
 
 Metrics (CloudWatch embedded metric format, namespace from POWERTOOLS_METRICS_NAMESPACE): `RunsGranted`, `RunsEnded` by
 terminal state, `QueueSeconds` from submission to grant, `Repairs` of the sweep, `LedgerRepairs` among them
-(pools whose account did not add up), `Faults` answered with a 500. Alarms on
+(pools whose account did not add up), `DeadNotices` that were given up, `Faults` answered with a 500. Alarms on
 them, and on the dead-letter queues, are in `infra`.
 """
 

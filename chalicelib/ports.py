@@ -15,6 +15,7 @@ from chalicelib.core.capacity import Amount, Ledger
 from chalicelib.core.ids import sort_text
 from chalicelib.core.model import (
     Deployment,
+    Destination,
     Event,
     FeedHead,
     FeedMark,
@@ -23,6 +24,7 @@ from chalicelib.core.model import (
     Job,
     JobActivity,
     Move,
+    Notice,
     Pool,
     QueueRow,
     Report,
@@ -63,6 +65,8 @@ Record = (
     | SecretScopes
     | SecretScope
     | SecretValue
+    | Notice
+    | Destination
 )
 R = TypeVar("R")
 
@@ -89,6 +93,8 @@ KEY_FIELDS: dict[type, tuple[str, ...]] = {
     SecretScopes: ("workspace",),
     SecretScope: ("workspace", "id"),
     SecretValue: ("workspace", "scope", "key"),
+    Notice: ("workspace", "subject", "event", "channel", "target"),
+    Destination: ("workspace", "id"),
 }
 """What identifies a record of each type."""
 
@@ -231,8 +237,22 @@ def children_of(workspace: str, path: str) -> Listing:
     return Listing("children", WorkspaceObject, (workspace, path))
 
 
+def pending_notices(workspace: str) -> Listing:
+    """The notices that are still to be sent, by what they are about."""
+    return Listing("notices", Notice, (workspace,))
+
+
+def destinations_of(workspace: str) -> Listing:
+    """A workspace's destinations, by id."""
+    return Listing("destinations", Destination, (workspace,))
+
+
 def position(listing: Listing, record: Record) -> str:
     """Where a record stands in a listing: what `Page.next` is made of."""
+    if isinstance(record, Notice):
+        return f"{sort_text(record.subject)}#{record.event}#{record.channel}#{record.target}"
+    if isinstance(record, Destination):
+        return record.id
     if isinstance(record, QueueRow):
         lane = queue_lane(record.workspace, record.pool) if listing.name == "queues" else ""
         return f"{lane}{sort_text(record.ready_at)}#{sort_text(record.run)}"
@@ -252,6 +272,14 @@ def queue_lane(workspace: str, pool: str) -> str:
 def beyond(row: QueueRow) -> str:
     """The position in `queues_of` behind all rows of this one's pool."""
     return f"{queue_lane(row.workspace, row.pool)}~"
+
+
+def key_at(listing: Listing, place: str) -> Key:
+    """The key of the record at a position of a listing of runs, jobs or notices: `position` backwards."""
+    if listing.type is Notice:
+        subject, event, channel, target = place.split("#", 3)
+        return key(Notice, listing.parts[0], int(subject), event, channel, target)
+    return key(listing.type, listing.parts[0], int(place))
 
 
 class Store(Protocol):
@@ -339,7 +367,7 @@ class Blobs(Protocol):
 
 
 class Workflows(Protocol):
-    """Executions of the run workflow, one for each (run, generation)."""
+    """Executions of the run workflow, one for each (run, generation), and of the delivery of notices."""
 
     def start(self, run: Run) -> None:
         """Start the execution of the run's generation; a second start of the same is no error."""
@@ -348,7 +376,18 @@ class Workflows(Protocol):
         """Whether the execution of the run's generation is running."""
 
     def complete(self, token: str) -> None:
-        """Wake the execution that waits with this task token; a token that nobody waits with is no error."""
+        """End the wait of the execution that waits with this task token: its driver is over. A token that nobody waits
+        with is no error."""
+
+    def wake(self, token: str) -> None:
+        """Have the execution that waits with this task token look for itself, and wait anew. A token that nobody waits
+        with is no error."""
+
+    def notify(self, notice: Notice) -> None:
+        """Start the delivery of the notice's generation; a second start of the same is no error."""
+
+    def notifying(self, notice: Notice) -> bool:
+        """Whether the delivery of the notice's generation is under way."""
 
 
 class Timers(Protocol):
@@ -363,6 +402,46 @@ class Timers(Protocol):
 
     def disarm(self, workspace: str, job: int) -> None:
         """Forget what was arranged for a job, if anything was."""
+
+    def remind(self, workspace: str, run: int, at_ms: int) -> None:
+        """Arrange that a run which may last too long is looked at; arranging the same twice is no error."""
+
+
+class Undelivered(Exception):
+    """A notice did not get through this time; trying again may help. `message` is for whoever reads why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Undeliverable(Undelivered):
+    """A notice that can never get through as things stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """An e-mail to one address, twice the same: as plain text and as HTML."""
+
+    to: str
+    subject: str
+    text: str
+    html: str
+
+
+class Mailer(Protocol):
+    """Sends e-mails in the deployment's name."""
+
+    def send(self, mail: Mail) -> None:
+        """Hand a mail over for delivery. Raises Undelivered."""
+
+
+class Hooks(Protocol):
+    """Posts to URLs that other people chose."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Post a body and return the answer's status; redirects are answers like others. Never reaches a network that
+        is not the public one, nor speaks plain HTTP, unless the owner allows it. Raises Undelivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +545,7 @@ class Settings:
     https_hosts: tuple[str, ...] = ()
     absolute_paths: str = "image"
     default_spark: str = "3.5"
+    webhook_networks: tuple[str, ...] = ()
 
     @property
     def retention_ms(self) -> int:
@@ -485,4 +565,6 @@ class Ports:
     clock: Clock
     dice: Dice
     secret: Secret
+    mailer: Mailer
+    hooks: Hooks
     settings: Settings = Settings()

@@ -1,10 +1,10 @@
 """The composition root: the one place where adapters meet services. Lazy: importing it reads no environment.
 
-Environment: SPARKPLANE_TABLE, SPARKPLANE_BUCKET, SPARKPLANE_RUN_MACHINE, SPARKPLANE_RING_MACHINE,
-SPARKPLANE_RING_FUNCTION, SPARKPLANE_SCHEDULE_ROLE, SPARKPLANE_SCHEDULE_GROUP,
+Environment: SPARKPLANE_TABLE, SPARKPLANE_BUCKET, SPARKPLANE_RUN_MACHINE, SPARKPLANE_NOTIFY_MACHINE,
+SPARKPLANE_RING_MACHINE, SPARKPLANE_RING_FUNCTION, SPARKPLANE_SCHEDULE_ROLE, SPARKPLANE_SCHEDULE_GROUP,
 SPARKPLANE_VIRTUAL_CLUSTER, SPARKPLANE_EXECUTION_ROLE, SPARKPLANE_API_URL; optional: SPARKPLANE_WORKSPACE,
-SPARKPLANE_RETENTION_DAYS, SPARKPLANE_URI_SCHEMES and SPARKPLANE_HTTPS_HOSTS (comma-separated),
-SPARKPLANE_DEFAULT_SPARK.
+SPARKPLANE_RETENTION_DAYS, SPARKPLANE_DEFAULT_SPARK, SPARKPLANE_MAIL_FROM (the sender of e-mails), and
+SPARKPLANE_URI_SCHEMES, SPARKPLANE_HTTPS_HOSTS and SPARKPLANE_WEBHOOK_NETWORKS (comma-separated).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         uri_schemes=schemes or defaults.uri_schemes,
         https_hosts=tuple(host.lower() for host in _listed(environment.get("SPARKPLANE_HTTPS_HOSTS", ""))),
         default_spark=environment.get("SPARKPLANE_DEFAULT_SPARK", defaults.default_spark),
+        webhook_networks=_listed(environment.get("SPARKPLANE_WEBHOOK_NETWORKS", "")),
     )
 
 
@@ -40,9 +41,11 @@ def ports() -> Ports:
     """All ports on AWS, made once a process."""
     from chalicelib.aws.blobs import S3Blobs
     from chalicelib.aws.emr import EmrEngine
+    from chalicelib.aws.hooks import HttpHooks
+    from chalicelib.aws.mail import SesMailer
     from chalicelib.aws.store import DynamoStore
     from chalicelib.aws.system import StoredSecret, SystemClock, SystemDice
-    from chalicelib.aws.workflows import RunWorkflows, StepTimers
+    from chalicelib.aws.workflows import StepTimers, StepWorkflows
 
     env = os.environ
     settings = settings_from(env)
@@ -52,7 +55,7 @@ def ports() -> Ports:
     return Ports(
         store=store,
         blobs=blobs,
-        workflows=RunWorkflows(env["SPARKPLANE_RUN_MACHINE"]),
+        workflows=StepWorkflows(env["SPARKPLANE_RUN_MACHINE"], env["SPARKPLANE_NOTIFY_MACHINE"]),
         timers=StepTimers(
             env["SPARKPLANE_RING_MACHINE"],
             env["SPARKPLANE_RING_FUNCTION"],
@@ -64,6 +67,8 @@ def ports() -> Ports:
         clock=clock,
         dice=SystemDice(),
         secret=StoredSecret(store),
+        mailer=SesMailer(env.get("SPARKPLANE_MAIL_FROM", "")),
+        hooks=HttpHooks(settings.webhook_networks),
         settings=settings,
     )
 

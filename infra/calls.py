@@ -155,6 +155,13 @@ def resources() -> Json:
     for function, name in LOGICAL.items():
         made[f"{name}Logs"] = _log_group(function)
     made["ScheduleGroup"] = {"Type": "AWS::Scheduler::ScheduleGroup", "Properties": {"Name": sub(SCHEDULE_GROUP)}}
+    made["DeadNoticesAlarm"] = _alarm(
+        "Sparkplane: a notice was given up; why, is in its record and in the log of `notify`",
+        "sparkplane",
+        "DeadNotices",
+        "Sum",
+        ("service", "sparkplane"),
+    )
     made["RunMachineAlarm"] = _alarm(
         "Sparkplane: an execution of the run machine failed; the sweep will adopt its run",
         "AWS/States",

@@ -19,6 +19,7 @@ LOGICAL: Mapping[str, str] = {
     "finish": "Finish",
     "engine_event": "EngineEvent",
     "ring": "Ring",
+    "notify": "Notify",
     "sweep": "Sweep",
 }
 """Function -> its logical id, as Chalice makes it."""

@@ -1,4 +1,4 @@
-"""The two state machines of `workflow`, as resources. Neither logs nor traces: the functions do."""
+"""The state machines of `workflow`, as resources. Neither logs nor traces: the functions do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.cfn import Json, attribute, sub
 from infra.functions import LOGICAL
-from infra.workflow import ring_machine, run_machine
+from infra.workflow import notify_machine, ring_machine, run_machine
 
 
 def _machine(name: str, definition: Mapping[str, Any], functions: tuple[str, ...]) -> Json:
@@ -26,12 +26,13 @@ def _machine(name: str, definition: Mapping[str, Any], functions: tuple[str, ...
 
 
 def resources() -> Json:
-    """The run machine and the ring machine."""
+    """The run machine, the notify machine and the ring machine."""
 
     def placeholder(function: str) -> str:
         return f"${{{LOGICAL[function]}}}"
 
     return {
         "RunMachine": _machine("run", run_machine(placeholder), ("launch", "check", "finish")),
+        "NotifyMachine": _machine("notify", notify_machine(placeholder), ("notify",)),
         "RingMachine": _machine("ring", ring_machine(placeholder), ("ring",)),
     }

@@ -56,6 +56,12 @@ PARAMETERS: Json = {
         "below example.com. Empty: any host."
     ),
     "DefaultSpark": _text("The Spark version of runs that name none.", _DEFAULTS.default_spark),
+    "MailFrom": _text(
+        "The sender of e-mails: an address that SES has verified, itself or by its domain. Empty: none are sent."
+    ),
+    "WebhookNetworks": _text(
+        "Networks, with commas (10.0.0.0/8), that notices may be posted to beside the public internet, by HTTP as well."
+    ),
     "RequestSeconds": _number(
         "How long a request may take. Over 29 needs API Gateway's quota 'Maximum integration timeout' to be raised.",
         29,

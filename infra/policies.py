@@ -40,6 +40,8 @@ TREE_BODIES = "${Bucket.Arn}/*/workspace/*"
 ANSWERS = "${Bucket.Arn}/*/answers/*"
 RUN_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-run")
 RUN_EXECUTIONS = own_arn("states", "execution:${AWS::StackName}-run:*")
+NOTIFY_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-notify")
+NOTIFY_EXECUTIONS = own_arn("states", "execution:${AWS::StackName}-notify:*")
 RING_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-ring")
 SCHEDULES = own_arn("scheduler", f"schedule/{SCHEDULE_GROUP}/*")
 SCHEDULE_ROLE = "${ScheduleRole.Arn}"
@@ -56,7 +58,8 @@ _RELEASE = Grant(("dynamodb:UpdateItem",), (TABLE,))
 _WALK = Grant(("dynamodb:Query",), (TABLE,))
 _LIST = Grant(("dynamodb:Query",), (INDEXES,))
 _LIST_JOB = Grant(("dynamodb:Query",), ("${Table.Arn}/index/by_job",))
-_LIST_SCHEDULED = Grant(("dynamodb:Query",), ("${Table.Arn}/index/by_live",))
+_LIST_LIVE = Grant(("dynamodb:Query",), ("${Table.Arn}/index/by_live",))
+"""Lists of what is not over: jobs with schedules, notices to be sent."""
 _READ_SPECS = Grant(("s3:GetObject",), (SPECS,))
 _WRITE_SPECS = Grant(("s3:PutObject",), (SPECS,))
 _READ_LOGS = Grant(("s3:GetObject",), (LOGS,))
@@ -78,6 +81,11 @@ _KEEP_BLOCKS = Grant(("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), (UPLOA
 _SHIP = Grant(("s3:PutObject",), (LAUNCH_FILES, BUNDLES))
 _START_RUN = Grant(("states:StartExecution",), (RUN_MACHINE,))
 _START_RING = Grant(("states:StartExecution",), (RING_MACHINE,))
+_START_NOTIFY = Grant(("states:StartExecution",), (NOTIFY_MACHINE,))
+_LOOK_AT_DELIVERY = Grant(("states:DescribeExecution",), (NOTIFY_EXECUTIONS,))
+_MAIL = Grant(("ses:SendEmail",), (own_arn("ses", "identity/*"),), {"StringEquals": {"ses:FromAddress": "${MailFrom}"}})
+"""Whatever identity stands behind the deployment's sender: the address, or one of the domains above it."""
+
 _LOOK_AT_EXECUTION = Grant(("states:DescribeExecution",), (RUN_EXECUTIONS,))
 _WAKE = Grant(("states:SendTaskSuccess",), (RUN_MACHINE,))
 _ARM = (
@@ -125,21 +133,24 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         _LINK,
     ),
     "dispatch": (*_DISPATCH, _START_RUN),
-    "follow": (*_RECORDS, _DELETE, _WAKE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM),
+    "follow": (*_RECORDS, _DELETE, _WAKE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM, _START_NOTIFY),
     "launch": (*_DRIVE, _WAKE),
     "check": _DRIVE,
     "finish": (*_RECORDS, _DELETE, _RELEASE, _WRITE_SPECS, _READ_LOGS, _LOOK_AT_DRIVER),
     "engine_event": (*_RECORDS, _LOOK_AT_DRIVER, _STOP_DRIVER, _WAKE),
-    "ring": (*_DISPATCH, *_ARM, _DISARM, _WRITE_SPECS),
+    "ring": (*_DISPATCH, *_ARM, _DISARM, _WRITE_SPECS, _START_NOTIFY),
+    "notify": (_READ, _WRITE, _MAIL),
     "sweep": (
         *_DISPATCH,
         _RELEASE,
         *_ARM,
         _DISARM,
         _WRITE_SPECS,
-        _LIST_SCHEDULED,
+        _LIST_LIVE,
         _START_RUN,
         _LOOK_AT_EXECUTION,
+        _START_NOTIFY,
+        _LOOK_AT_DELIVERY,
         _FIND_DRIVER,
         _LOOK_AT_DRIVER,
         _STOP_DRIVER,

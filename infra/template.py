@@ -14,12 +14,13 @@ from infra import calls, edge, engine, machines, roles, storage
 from infra.cfn import Json, attribute, join, ref, sub
 from infra.functions import LOGICAL, SCHEDULE_GROUP, arn_text, physical_name, role_id
 from infra.parameters import CLUSTER_IN_USE, CONDITIONS, PARAMETERS, RULES
-from infra.policies import RING_MACHINE, RUN_MACHINE
+from infra.policies import NOTIFY_MACHINE, RING_MACHINE, RUN_MACHINE
 
 ENVIRONMENT: Mapping[str, Any] = {
     "SPARKPLANE_TABLE": ref("Table"),
     "SPARKPLANE_BUCKET": ref("Bucket"),
     "SPARKPLANE_RUN_MACHINE": sub(RUN_MACHINE),
+    "SPARKPLANE_NOTIFY_MACHINE": sub(NOTIFY_MACHINE),
     "SPARKPLANE_RING_MACHINE": sub(RING_MACHINE),
     "SPARKPLANE_RING_FUNCTION": sub(arn_text("ring")),
     "SPARKPLANE_SCHEDULE_ROLE": attribute("ScheduleRole", "Arn"),
@@ -32,6 +33,8 @@ ENVIRONMENT: Mapping[str, Any] = {
     "SPARKPLANE_URI_SCHEMES": ref("UriSchemes"),
     "SPARKPLANE_HTTPS_HOSTS": ref("HttpsHosts"),
     "SPARKPLANE_DEFAULT_SPARK": ref("DefaultSpark"),
+    "SPARKPLANE_MAIL_FROM": ref("MailFrom"),
+    "SPARKPLANE_WEBHOOK_NETWORKS": ref("WebhookNetworks"),
 }
 """What `chalicelib.wiring` reads, the same for every function."""
 

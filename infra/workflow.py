@@ -1,4 +1,4 @@
-"""The two state machines, as Amazon States Language. CloudFormation and the sandbox both make them from this.
+"""The state machines, as Amazon States Language. CloudFormation and the sandbox both make them from this.
 
 Run machine: `Launch` asks for the driver and waits for news of its end; news completes the task token and leads to
 `Finish`: two transitions in the good case. Without news in time (or after any fault) `Check` looks for itself and says
@@ -130,6 +130,48 @@ def ring_machine(arn: FunctionArn) -> dict[str, Any]:
                 Retry=[
                     *_AWS_FAULTS,
                     {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 2.0, "MaxAttempts": 10},
+                ],
+                End=True,
+            ),
+        },
+    }
+
+
+def notify_machine(arn: FunctionArn) -> dict[str, Any]:
+    """The state machine that delivers one notice. Input: what `notify` is given. It tries with growing pauses for about
+    an hour, then has `notify` keep why the notice was given up."""
+    return {
+        "Comment": "Delivers one notice",
+        "StartAt": "Deliver",
+        "States": {
+            "Deliver": _task(
+                arn("notify"),
+                "$",
+                Retry=[
+                    *_AWS_FAULTS,
+                    {
+                        "ErrorEquals": ["States.ALL"],
+                        "IntervalSeconds": 2,
+                        "BackoffRate": 2.0,
+                        "MaxAttempts": 12,
+                        "MaxDelaySeconds": 900,
+                    },
+                ],
+                Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "GiveUp"}],
+                End=True,
+            ),
+            "GiveUp": _task(
+                arn("notify"),
+                "$",
+                Retry=[
+                    *_AWS_FAULTS,
+                    {
+                        "ErrorEquals": ["States.ALL"],
+                        "IntervalSeconds": 2,
+                        "BackoffRate": 2.0,
+                        "MaxAttempts": 20,
+                        "MaxDelaySeconds": 300,
+                    },
                 ],
                 End=True,
             ),

@@ -24,9 +24,13 @@ from typing import Any
 from sandbox.aws.right_of_way import RightOfWay
 from sandbox.settings import BUCKET, REGION, ROLE, TABLE, WORKSPACE, SettingError, Settings, settings_from
 
-FUNCTIONS = ("dispatch", "follow", "launch", "check", "finish", "engine_event", "ring", "sweep")
+FUNCTIONS = ("dispatch", "follow", "launch", "check", "finish", "engine_event", "ring", "notify", "sweep")
 CORES, GIB = 1000, 8000
 """What the default pool holds, whatever the laptop has: sizes are asked for as on a cluster, and capped when run."""
+
+MAIL_FROM = "sparkplane@sandbox.invalid"
+LOOPBACK = "127.0.0.0/8"
+"""Where notices may be posted to beside the public internet, unless the owner says otherwise."""
 
 ACCESS_KEY, SECRET_KEY = "sandbox", "sandbox-secret"
 
@@ -135,8 +139,11 @@ def _functions(sandbox: Sandbox) -> tuple[Any, Any]:
     """The product's functions, callable as Lambda's are, and the event bus that reaches them."""
     from sandbox.aws.events import Events
     from sandbox.aws.functions import Functions
+    from sandbox.aws.ses import Outbox
 
-    functions = Functions({name: _handler(name) for name in FUNCTIONS})
+    outbox = Outbox(sandbox.settings.home / "outbox", MAIL_FROM)
+    registry = {name: _handler(name) for name in FUNCTIONS}
+    functions = Functions(registry | {"notify": outbox.ahead_of(registry["notify"])})
     functions.install()
     events = Events(functions, on_failure=lambda told, error: say(f"event not delivered: {error}"))
     events.install()
@@ -191,7 +198,7 @@ def _provision(sandbox: Sandbox, functions: Any, engine: Any) -> None:
 
     provision.table()
     provision.bucket()
-    run_machine, ring_machine = provision.machines(functions.arn)
+    run_machine, notify_machine, ring_machine = provision.machines(functions.arn)
     provision.engine_rule(functions.arn("engine_event"))
     provision.sweep_schedule(functions.arn("sweep"))
     told = {
@@ -199,6 +206,7 @@ def _provision(sandbox: Sandbox, functions: Any, engine: Any) -> None:
         "SPARKPLANE_BUCKET": BUCKET,
         "SPARKPLANE_WORKSPACE": WORKSPACE,
         "SPARKPLANE_RUN_MACHINE": run_machine,
+        "SPARKPLANE_NOTIFY_MACHINE": notify_machine,
         "SPARKPLANE_RING_MACHINE": ring_machine,
         "SPARKPLANE_RING_FUNCTION": functions.arn("ring"),
         "SPARKPLANE_SCHEDULE_ROLE": ROLE,
@@ -206,6 +214,8 @@ def _provision(sandbox: Sandbox, functions: Any, engine: Any) -> None:
         "SPARKPLANE_VIRTUAL_CLUSTER": engine.ensure_virtual_cluster("sparkplane"),
         "SPARKPLANE_EXECUTION_ROLE": ROLE,
         "SPARKPLANE_URI_SCHEMES": sandbox.settings.schemes,
+        "SPARKPLANE_MAIL_FROM": MAIL_FROM,
+        "SPARKPLANE_WEBHOOK_NETWORKS": os.environ.get("SPARKPLANE_WEBHOOK_NETWORKS", LOOPBACK),
         "SPARKPLANE_API_URL": f"http://127.0.0.1:{sandbox.settings.port}",
     }
     os.environ.update(told)

@@ -9,7 +9,7 @@ import boto3
 
 from chalicelib.aws.table import TTL, definition
 from infra.triggers import ENGINE_RULE, SWEEP_EVERY_MINUTES
-from infra.workflow import ring_machine, run_machine
+from infra.workflow import notify_machine, ring_machine, run_machine
 from sandbox.settings import BUCKET, ROLE, TABLE
 
 _MACHINE_ROLE = "arn:aws:iam::123456789012:role/sparkplane-machine"
@@ -32,16 +32,20 @@ def bucket() -> None:
         s3.create_bucket(Bucket=BUCKET)
 
 
-def machines(arn: Any) -> tuple[str, str]:
-    """The run and the ring state machine; executions live in memory, so they are made at each start."""
+def machines(arn: Any) -> tuple[str, str, str]:
+    """The run, the notify and the ring state machine; executions live in memory, so they are made at each start."""
     sfn = boto3.client("stepfunctions")
     made = [
         sfn.create_state_machine(name=name, definition=json.dumps(machine(arn)), roleArn=_MACHINE_ROLE)[
             "stateMachineArn"
         ]
-        for name, machine in (("sparkplane-run", run_machine), ("sparkplane-ring", ring_machine))
+        for name, machine in (
+            ("sparkplane-run", run_machine),
+            ("sparkplane-notify", notify_machine),
+            ("sparkplane-ring", ring_machine),
+        )
     ]
-    return made[0], made[1]
+    return made[0], made[1], made[2]
 
 
 def engine_rule(target: str) -> None:

@@ -29,6 +29,7 @@ from chalicelib.ports import (
     Record,
     Release,
     key,
+    key_at,
     key_of,
     position,
 )
@@ -38,6 +39,9 @@ INLINE = 24_000
 """Bytes of a record's JSON that stay in the item. Indexes repeat the item, so a larger one goes to S3."""
 
 BUSY_RETRIES = 8
+
+_KEPT = ("policy", "notifications")
+"""Parts of a large spec that stay in the item: they may change, and the stream's readers need them."""
 
 Item = dict[str, dict[str, Any]]
 
@@ -137,6 +141,7 @@ class DynamoStore:
             "pool": record.spec.pool,
             "kind": record.spec.kind,
             "program": {"kind": record.spec.program.kind},
+            **{part: data["spec"].get(part, {}) for part in _KEPT},
         }
         return json.dumps({**data, "spec": slim, "spec_in": name}, separators=(",", ":"), ensure_ascii=False)
 
@@ -182,7 +187,7 @@ class DynamoStore:
     def _start(self, listing: Listing, index: str, partition: str, sort: str) -> Item:
         if not index:
             return _key(partition, sort)
-        pk, sk = item_key(key(listing.type, listing.parts[0], int(sort)))
+        pk, sk = item_key(key_at(listing, sort))
         return {index: {"S": partition}, SORT: {"S": sort}, **_key(pk, sk)}
 
     def _decode(self, item: Item) -> Any:
@@ -228,7 +233,8 @@ def record_of(item: Item, blobs: Blobs | None = None) -> Any:
         return _ledger(item, version)
     data = json.loads(_unpacked(item))
     if blobs and (name := data.get("spec_in")):
-        data["spec"] = json.loads(blobs.get(name) or b"{}")
+        kept = {part: data["spec"][part] for part in _KEPT if part in data["spec"]}
+        data["spec"] = json.loads(blobs.get(name) or b"{}") | kept
     return decode(cls, {**data, "version": version})
 
 

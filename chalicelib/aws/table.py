@@ -21,6 +21,8 @@ other attributes exist only where DynamoDB itself needs them (indexes, stream fi
 | SecretScopes | `<ws>#secrets` | `scopes` | workspace |
 | SecretScope | `<ws>#scope#<id>` | `scope` | id |
 | SecretValue | `<ws>#scope#<scope>` | `secret#<key>` | scope and key |
+| Notice | `<ws>#notice#<run or job>` | `<event>#<channel>#<target>` | all that it is; pending ones by the sweep |
+| Destination | `<ws>#destinations` | `<id>` | id; workspace |
 | Ledger | `#cluster#<cluster>` | `ledger` | cluster |
 | QueueRow | `#queue#<cluster>` | `<ws>/<pool>#<ready at>#<run>` | cluster, pool by pool; pool, oldest first |
 | Hold | `#holds#<cluster>` | `<ws>#<run>` | cluster (the sweep's recount), id |
@@ -37,6 +39,7 @@ whole item, so that a page of a list is one query; a state change costs one smal
 |---|---|---|
 | `by_kind` | `<ws>#<kind>` | all runs of a kind; with kind `JOB`, all saved jobs |
 | `by_live` | `<ws>#<kind>` | runs that have not ended; with kind `JOB`, jobs whose schedule is not paused |
+| `by_live` | `<ws>#NOTICE` | notices that are to be sent |
 | `by_job` | `<ws>#<job>` | a job's runs |
 | `by_pool` | `<ws>#<pool>#<kind>` | a pool's runs of a kind |
 | `by_state` | `<ws>#<pool>#<kind>#<state>` | a pool's runs of a kind in one state: a filter chooses a partition |
@@ -52,6 +55,7 @@ from chalicelib.core.ids import sort_text
 from chalicelib.core.model import (
     NO_JOB,
     Deployment,
+    Destination,
     Event,
     FeedHead,
     FeedMark,
@@ -60,6 +64,8 @@ from chalicelib.core.model import (
     Job,
     JobActivity,
     Move,
+    Notice,
+    NoticeStatus,
     Pool,
     QueueRow,
     Report,
@@ -73,11 +79,11 @@ from chalicelib.core.model import (
     Waiter,
     WorkspaceObject,
 )
-from chalicelib.ports import Key, Listing, Record, queue_lane
+from chalicelib.ports import Key, Listing, Record, pending_notices, position, queue_lane
 
 INDEXES = ("by_kind", "by_live", "by_job", "by_pool", "by_state")
 SORT = "id"
-"""The sort key of every index: the run's or job's id as fixed-width text."""
+"""The sort key of every index: the run's or job's id as fixed-width text; a notice's begins with it."""
 
 TTL = "expires"
 """Epoch seconds after which DynamoDB removes the item."""
@@ -101,6 +107,8 @@ KEYS: Mapping[type, tuple[str, str]] = {
     SecretScopes: ("{0}#secrets", "scopes"),
     SecretScope: ("{0}#scope#{1}", "scope"),
     SecretValue: ("{0}#scope#{1}", "secret#{2}"),
+    Notice: ("{0}#notice#{1}", "{2}#{3}#{4}"),
+    Destination: ("{0}#destinations", "{1}"),
     Ledger: ("#cluster#{0}", "ledger"),
     QueueRow: ("#queue#{0}", "{lane}{3:016d}#{4:016d}"),
     Hold: ("#holds#{0}", "{1}#{2:016d}"),
@@ -144,7 +152,18 @@ def _job_indexes(job: Job) -> dict[str, str]:
     return {SORT: sort_text(job.id), "by_kind": f"{job.workspace}#JOB", **scheduled}
 
 
-INDEXED: Mapping[type, Callable[[Any], dict[str, str]]] = {Run: _run_indexes, Job: _job_indexes}
+def _notice_indexes(notice: Notice) -> dict[str, str]:
+    if notice.status is not NoticeStatus.PENDING:
+        return {}
+    listing = pending_notices(notice.workspace)
+    return {SORT: position(listing, notice), "by_live": f"{notice.workspace}#NOTICE"}
+
+
+INDEXED: Mapping[type, Callable[[Any], dict[str, str]]] = {
+    Run: _run_indexes,
+    Job: _job_indexes,
+    Notice: _notice_indexes,
+}
 
 
 def stream_facts(record: Record) -> dict[str, str]:
@@ -172,6 +191,8 @@ LISTS: Mapping[str, tuple[str, str, str]] = {
     "holds": ("", "#holds#{0}", ""),
     "feed": ("", "{0}#feed", "event#"),
     "children": ("", "{0}#tree#{1}", ""),
+    "notices": ("by_live", "{0}#NOTICE", ""),
+    "destinations": ("", "{0}#destinations", ""),
 }
 """Listing -> its index (empty for the table itself), its partition, and the prefix of its sort keys."""
 

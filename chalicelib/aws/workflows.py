@@ -1,13 +1,15 @@
-"""The Workflows and Timers ports on Step Functions and EventBridge Scheduler: one state machine drives runs, another
-rings at an instant."""
+"""The Workflows and Timers ports on Step Functions and EventBridge Scheduler: one state machine drives runs, one
+delivers notices, another rings at an instant."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from chalicelib.aws.clients import client
-from chalicelib.core.model import Run
+from chalicelib.core.model import Notice, Run
+from chalicelib.core.notices import notice_id
 from chalicelib.core.policy import first_patience
 from chalicelib.ports import Clock
 
@@ -17,34 +19,31 @@ def execution_name(run: Run) -> str:
     return f"{run.workspace}.{run.id}.{run.generation}"
 
 
-class RunWorkflows:
-    """Executions of the run state machine."""
+def delivery_name(notice: Notice) -> str:
+    """The name of a notice's delivery, taken for 90 days as well."""
+    return f"{notice_id(notice)}.{notice.generation}"
 
-    def __init__(self, state_machine: str) -> None:
-        self._machine = state_machine
+
+class StepWorkflows:
+    """Executions of the run and the notify state machine."""
+
+    def __init__(self, run_machine: str, notify_machine: str) -> None:
+        self._machine = run_machine
+        self._notify_machine = notify_machine
 
     def start(self, run: Run) -> None:
         """See Workflows.start."""
-        sfn = client("stepfunctions")
         about = {
             "workspace": run.workspace,
             "run": run.id,
             "generation": run.generation,
             "patience": first_patience(run),
         }
-        try:
-            sfn.start_execution(stateMachineArn=self._machine, name=execution_name(run), input=json.dumps(about))
-        except sfn.exceptions.ExecutionAlreadyExists:
-            return
+        _start(self._machine, execution_name(run), about)
 
     def alive(self, run: Run) -> bool:
         """See Workflows.alive."""
-        sfn = client("stepfunctions")
-        arn = f"{self._machine.replace(':stateMachine:', ':execution:')}:{execution_name(run)}"
-        try:
-            return bool(sfn.describe_execution(executionArn=arn)["status"] == "RUNNING")
-        except sfn.exceptions.ExecutionDoesNotExist:
-            return False
+        return _runs(self._machine, execution_name(run))
 
     def complete(self, token: str) -> None:
         """See Workflows.complete."""
@@ -55,6 +54,51 @@ class RunWorkflows:
         except gone:
             return  # the execution went on by itself, or a later generation took over
 
+    def wake(self, token: str) -> None:
+        """See Workflows.wake: the wait fails, and every fault leads to Check."""
+        sfn = client("stepfunctions")
+        gone = (sfn.exceptions.TaskTimedOut, sfn.exceptions.TaskDoesNotExist, sfn.exceptions.InvalidToken)
+        try:
+            sfn.send_task_failure(taskToken=token, error="Woken", cause="The run was changed.")
+        except gone:
+            return
+
+    def notify(self, notice: Notice) -> None:
+        """See Workflows.notify."""
+        about = {
+            "workspace": notice.workspace,
+            "subject": notice.subject,
+            "event": notice.event,
+            "channel": notice.channel,
+            "target": notice.target,
+            "generation": notice.generation,
+        }
+        _start(self._notify_machine, delivery_name(notice), about)
+
+    def notifying(self, notice: Notice) -> bool:
+        """See Workflows.notifying."""
+        return _runs(self._notify_machine, delivery_name(notice))
+
+
+def _start(machine: str, name: str, about: Mapping[str, object]) -> None:
+    sfn = client("stepfunctions")
+    try:
+        sfn.start_execution(stateMachineArn=machine, name=name, input=json.dumps(about))
+    except sfn.exceptions.ExecutionAlreadyExists:
+        return
+
+
+def _runs(machine: str, name: str) -> bool:
+    sfn = client("stepfunctions")
+    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+    try:
+        return bool(sfn.describe_execution(executionArn=arn)["status"] == "RUNNING")
+    except sfn.exceptions.ExecutionDoesNotExist:
+        return False
+
+
+WAIT_MOST_S = 360 * 86_400
+"""How long an execution may wait: the service ends it after a year."""
 
 NEAR_MS = 120_000
 """A fire that is this near waits in an execution, exact to the second; Scheduler promises no more than a minute."""
@@ -105,10 +149,13 @@ class StepTimers:
         except scheduler.exceptions.ResourceNotFoundException:
             return
 
-    def _wait(self, name: str, second: int, about: dict[str, object]) -> None:
-        sfn = client("stepfunctions")
+    def remind(self, workspace: str, run: int, at_ms: int) -> None:
+        """See Timers.remind. However far the instant is, an execution waits for it: that costs nothing more, and it
+        may take a year."""
+        second = -(-at_ms // 1000)
+        about = {"workspace": workspace, "run": run}
+        self._wait(f"late.{workspace}.{run}.{second}", min(second, self._clock.now() // 1000 + WAIT_MOST_S), about)
+
+    def _wait(self, name: str, second: int, about: Mapping[str, object]) -> None:
         at = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%SZ}"
-        try:
-            sfn.start_execution(stateMachineArn=self._machine, name=name, input=json.dumps({"at": at, "about": about}))
-        except sfn.exceptions.ExecutionAlreadyExists:
-            return
+        _start(self._machine, name, {"at": at, "about": about})

@@ -191,6 +191,40 @@ class Policy:
     retry_on_timeout: bool = False
 
 
+class NoticeEvent(StrEnum):
+    """What people and programs are told of, in the words of seed 004's fields; REMOVED is a job's own end."""
+
+    START = "on_start"
+    SUCCESS = "on_success"
+    FAILURE = "on_failure"
+    DURATION = "on_duration_warning_threshold_exceeded"
+    REMOVED = "on_removed"
+
+
+class Channel(StrEnum):
+    """How a notice travels: to an e-mail address, or to a destination by its id."""
+
+    EMAIL = "email"
+    WEBHOOK = "webhook"
+
+
+@dataclass(frozen=True, slots=True)
+class Notifications:
+    """Whom a run tells of what: e-mail addresses and ids of destinations for each NoticeEvent, and what they are
+    spared. `duration_ms` is how long a run may last before the DURATION event, 0 for as long as it likes.
+
+    `last_attempt_only` (seed 004's `alert_on_last_attempt`): no START of retries, and no FAILURE while one will follow.
+    """
+
+    emails: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    destinations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    skipped_by_mail: bool = True
+    skipped: bool = True
+    canceled: bool = True
+    last_attempt_only: bool = False
+    duration_ms: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a run's driver goes, as its pool says: virtual cluster and execution role; empty is the deployment's.
@@ -219,7 +253,8 @@ class References:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What was asked for; never changes. `original` is the request in its dialect's words, for that dialect only.
+    """What was asked for; of it only a live run's time-out and notifications change, with its job's. `original` is the
+    request in its dialect's words, for that dialect only.
 
     `existing_cluster` is the id of a standing cluster that the run is to use instead of a driver of its own. `tags` are
     the engine's. `late_schemes` are URI schemes that are judged at the launch, not at submission. `logs_to` is the
@@ -238,6 +273,7 @@ class RunSpec:
     spark_version: str = ""
     placement: Placement = Placement()
     policy: Policy = Policy()
+    notifications: Notifications = Notifications()
     references: References = References()
     preparation: Preparation = Preparation()
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -628,4 +664,57 @@ class SecretValue:
     key: str
     value: str = field(repr=False)
     is_text: bool = True
+    version: int = 0
+
+
+class NoticeStatus(StrEnum):
+    """Where a notice is on its way. DEAD ones are given up."""
+
+    PENDING = "PENDING"
+    SENT = "SENT"
+    DEAD = "DEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One event told to one target: an e-mail address or a destination's id. It is made once, whoever makes it, since
+    its key says all that it is; and it carries what it tells, so that it can be sent when its run is long gone.
+
+    `subject` is the run's id, or the job's when the job was removed. `generation` is of its delivery.
+    """
+
+    workspace: str
+    subject: int
+    event: NoticeEvent
+    channel: Channel
+    target: str
+    at: int = 0
+    job: int = NO_JOB
+    name: str = ""
+    number_in_job: int = 1
+    attempt: int = 0
+    state: str = ""
+    message: str = ""
+    threshold_ms: int = 0
+    created_at: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    status: NoticeStatus = NoticeStatus.PENDING
+    error: str = ""
+    generation: int = 1
+    expires_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A system destination (seed 004, "Webhook"): a URL that notices are posted to, which an administrator keeps. The
+    secret that signs them follows from the deployment's own (`services.destinations`)."""
+
+    workspace: str
+    id: str
+    name: str
+    url: str
+    created_by: str
+    created_at: int
     version: int = 0

@@ -1,8 +1,8 @@
 """Repairs. Everything in Sparkplane is rung by somebody; the sweep finds what nobody rang for. Safe at any time.
 
 It runs at start and hourly while runs are live, and arms itself. It looks for granted runs without an execution,
-drivers that no run owns, a ledger that does not add up, fires of schedules that were lost or missed, and queues that
-nobody looks at.
+drivers that no run owns, a ledger that does not add up, fires of schedules that were lost or missed, runs that last too
+long, notices whose delivery died, and queues that nobody looks at.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from chalicelib.core.ids import parse_external_name
 from chalicelib.core.model import Hold, Pool, Run
 from chalicelib.core.states import Intent
 from chalicelib.ports import Clash, Delete, Ports, Put, Release, holds_of, key
+from chalicelib.services import notices
 from chalicelib.services.dispatch import dispatch
 from chalicelib.services.listings import pages
 from chalicelib.services.runs import cancel, edit_run
@@ -42,6 +43,7 @@ class Repairs:
     drifts: tuple[Drift, ...] = ()
     missed: int = 0
     live: int = 0
+    notices: int = 0
 
 
 def sweep(ports: Ports, cluster: str) -> Repairs:
@@ -51,8 +53,10 @@ def sweep(ports: Ports, cluster: str) -> Repairs:
     restarted = sum(_adopt(ports, hold) for hold in holds)
     strays = _stop_strays(ports, cluster)
     missed = recover(ports, cluster)
+    notices.recall(ports, holds)
+    undelivered = notices.recover(ports, cluster)
     dispatch(ports, cluster)
-    return Repairs(restarted, strays, drifts, missed, len(holds))
+    return Repairs(restarted, strays, drifts, missed, len(holds), undelivered)
 
 
 def _holds(ports: Ports, cluster: str) -> list[Hold]:

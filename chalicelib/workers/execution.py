@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from chalicelib.core.ids import external_name
+from chalicelib.core.model import Channel, Notice, NoticeEvent, NoticeStatus
+from chalicelib.core.notices import notice_id
 from chalicelib.observe import count, logger
 from chalicelib.ports import Ports
-from chalicelib.services import schedules, workflow
+from chalicelib.services import notices, schedules, workflow
 from chalicelib.services.dispatch import dispatch
 from chalicelib.services.sweep import sweep
 
@@ -55,12 +58,49 @@ def engine_event_worker(ports: Ports, event: Mapping[str, Any]) -> None:
 
 
 def ring_worker(ports: Ports, event: Mapping[str, Any]) -> None:
-    """An instant has come at which a run may start, or at which a job's schedule fires."""
+    """An instant has come at which a run may start or lasts too long, or at which a job's schedule fires."""
+    if "run" in event:
+        notices.look(ports, event["workspace"], event["run"])
+        return
     if "job" not in event:
         dispatch(ports, event["cluster"])
         return
     refused = schedules.due(ports, event["workspace"], event["job"], event["fire"])
     logger().info("fire", job=external_name(event["workspace"], event["job"]), fire=event["fire"], refused=refused)
+
+
+def notify_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
+    """`Deliver`: send a notice; `GiveUp`, which brings the last fault: keep why it was not. Raises Undelivered."""
+    about = Notice(
+        event["workspace"],
+        event["subject"],
+        NoticeEvent(event["event"]),
+        Channel(event["channel"]),
+        event["target"],
+        generation=event["generation"],
+    )
+    if "fault" in event:
+        status = notices.give_up(ports, about, _reason(event["fault"]))
+    else:
+        status = notices.deliver(ports, about)
+    if status is NoticeStatus.DEAD:
+        count("DeadNotices")
+    logger().info(
+        "notify", subject=external_name(about.workspace, about.subject), notice=notice_id(about), event=about.event,
+        status=status,
+    )  # fmt: skip
+    return {"status": status or ""}
+
+
+def _reason(fault: Mapping[str, Any]) -> str:
+    """The sentence in a fault that Step Functions caught: the message of the function's own error, if it was one."""
+    cause = str(fault.get("Cause", ""))
+    try:
+        told = json.loads(cause)
+    except ValueError:
+        told = None
+    message = told.get("errorMessage") if isinstance(told, dict) else None
+    return str(message or cause or fault.get("Error", "unknown"))
 
 
 def sweep_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +111,7 @@ def sweep_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
         logger().warning("ledger repaired", **asdict(drift))
     if repairs.drifts:
         count("LedgerRepairs", len(repairs.drifts))
-    mended = repairs.restarted + repairs.strays + len(repairs.drifts) + repairs.missed
+    mended = repairs.restarted + repairs.strays + len(repairs.drifts) + repairs.missed + repairs.notices
     if mended:
         count("Repairs", mended)
     return asdict(repairs)

@@ -18,7 +18,7 @@ from chalicelib.core.model import Job, JobActivity, QueueRow, Run
 from chalicelib.core.states import RunState
 from chalicelib.observe import count, logger
 from chalicelib.ports import Ports
-from chalicelib.services import feed, jobs, schedules, workflow
+from chalicelib.services import feed, jobs, notices, schedules, workflow
 from chalicelib.services.dispatch import dispatch
 
 Decode = Callable[[Mapping[str, Any]], Any]
@@ -52,8 +52,9 @@ def dispatch_worker(ports: Ports, decode: Decode, event: Mapping[str, Any]) -> d
 def follow_worker(
     ports: Ports, decode: Decode, event: Mapping[str, Any], context: LambdaContext | None
 ) -> dict[str, Any]:
-    """What follows from a change: state changes go to their workspaces' feeds, drivers of runs that somebody wants to
-    end are stopped, runs of removed jobs are retired, and the fires of jobs' schedules are arranged."""
+    """What follows from a change: state changes go to their workspaces' feeds, notices are made of them, drivers of
+    runs that somebody wants to end are stopped, runs of removed jobs are retired, and the fires of jobs' schedules
+    are arranged."""
     changes: list[feed.Transition] = []
 
     def handle(record: dict[str, Any]) -> None:
@@ -79,10 +80,24 @@ def follow_worker(
 
 def _consequence(ports: Ports, before: Any, after: Any) -> None:
     """What one change asks for, beyond the feed. Everything here may be done twice."""
-    if isinstance(after, Run) and after.state is RunState.TERMINATING:
-        logger().info("stopping", run=external_name(after.workspace, after.id), intent=after.intent)
-        workflow.stop_driver(ports, after)
-    elif isinstance(job := after or before, Job) and any(j.schedule for j in (before, after) if j):
-        schedules.arm(ports, job.workspace, job.id)  # the images only say which job to look at
+    if isinstance(after, Run):
+        _of_run(ports, before, after)
+    elif isinstance(after, Job) or isinstance(before, Job):
+        _of_job(ports, before, after)
     elif after is None and isinstance(before, JobActivity):
         jobs.retire(ports, before)
+
+
+def _of_run(ports: Ports, before: Run | None, after: Run) -> None:
+    if after.state is RunState.TERMINATING:
+        logger().info("stopping", run=external_name(after.workspace, after.id), intent=after.intent)
+        workflow.stop_driver(ports, after)
+    notices.follow(ports, before, after)
+
+
+def _of_job(ports: Ports, before: Job | None, after: Job | None) -> None:
+    """The images only say which job to look at, but for a job that is gone."""
+    if (job := after or before) and any(j.schedule for j in (before, after) if j):
+        schedules.arm(ports, job.workspace, job.id)
+    if before and after is None:
+        notices.tell_of_removal(ports, before)

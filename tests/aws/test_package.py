@@ -21,10 +21,13 @@ from infra.package import TEMPLATE, Package, report
 from infra.template import ENVIRONMENT
 from infra.template import template as make_template
 from infra.triggers import STREAM_TRIGGERS
-from infra.workflow import ring_machine, run_machine
+from infra.workflow import notify_machine, ring_machine, run_machine
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
-MACHINES = {"run": run_machine(lambda name: ARN + name), "ring": ring_machine(lambda name: ARN + name)}
+MACHINES = {
+    name: machine(lambda function: ARN + function)
+    for name, machine in (("run", run_machine), ("notify", notify_machine), ("ring", ring_machine))
+}
 ALARMS_FREE_OF_CHARGE = 10
 RESOURCES_OF_AN_API = 300
 TEMPLATE_LIMIT = 1_000_000

@@ -15,7 +15,7 @@ import pytest
 import app
 from chalicelib.aws import clients
 from chalicelib.core import transitions
-from chalicelib.core.model import CronSchedule, Job, JobActivity, Placement, Run
+from chalicelib.core.model import Channel, CronSchedule, Job, JobActivity, Notice, NoticeEvent, Placement, Run
 from chalicelib.core.states import Intent, RunState
 from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.ports import Delete, Hold, Put, QueueRow, key, runs_of_job
@@ -26,7 +26,19 @@ from chalicelib.services.submission import queue_row
 from infra.functions import LOGICAL
 from infra.policies import DRIVER_DENIALS, DRIVER_GRANTS, GRANTS, JOB_RUNS, VIRTUAL_CLUSTER, Grant, grants_of
 from infra.policies import DRIVER_ROLE as DRIVER_ROLE_TEXT
-from tests.aws.world import BUCKET, DRIVER_ROLE, REGION, SCHEDULE_ROLE, STACK, TABLE, AwsCall, World, arn, deployed
+from tests.aws.world import (
+    BUCKET,
+    DRIVER_ROLE,
+    MAIL_FROM,
+    REGION,
+    SCHEDULE_ROLE,
+    STACK,
+    TABLE,
+    AwsCall,
+    World,
+    arn,
+    deployed,
+)
 
 LARGE = "x" * 30_000
 """A value that moves a run's spec out of the table."""
@@ -49,6 +61,7 @@ def resolved(text: str, world: World) -> str:
         "PoolCluster": world.other_cluster,
         "DriverRole.Arn": DRIVER_ROLE,
         "ScheduleRole.Arn": SCHEDULE_ROLE,
+        "MailFrom": MAIL_FROM,
     }
     return re.sub(r"\$\{([^}]+)\}", lambda found: values.get(found[1], f"arn:aws:unknown:{found[1]}"), text)
 
@@ -127,7 +140,13 @@ def _scheduler(operation: str, told: Mapping[str, Any]) -> list[Need]:
     return needs
 
 
+def _ses(operation: str, told: Mapping[str, Any]) -> list[Need]:
+    sender = told["FromEmailAddress"]
+    return [(f"ses:{operation}", arn("ses", f"identity/{sender}"), {"ses:FromAddress": sender})]
+
+
 NEEDS = {
+    "sesv2": _ses,
     "scheduler": _scheduler,
     "dynamodb": _dynamodb,
     "s3": _s3,
@@ -606,6 +625,49 @@ def _secrets(story: Story) -> None:
         assert api("POST", f"{base}/{verb}", {"scope": "s", **gone}).status == 200
 
 
+def _notices(story: Story) -> None:
+    """Notices that the stream makes, that a reminder makes, and one whose delivery never began."""
+    world = story.world
+    base = "/api/2.0/notification-destinations"
+    hook = {"generic_webhook": {"url": "https://192.0.2.1/"}}
+    refused = world.api("POST", base, {"display_name": "nowhere", "config": hook})
+    assert refused.status == 400, refused
+    hook = {"generic_webhook": {"url": "https://hooks.example.com/"}}
+    destination = world.api("POST", base, {"display_name": "pager", "config": hook}).body["id"]
+    assert world.api("GET", base).body["results"][0]["id"] == destination
+    assert world.api("GET", f"{base}/{destination}").status == 200
+    told = ["ada@example.com"]
+    settings = {"on_success": told, "on_duration_warning_threshold_exceeded": told}
+    rule = {"metric": "RUN_DURATION_SECONDS", "op": "GREATER_THAN", "value": 3600}
+    run = story.submit(
+        email_notifications=settings,
+        webhook_notifications={"on_success": [{"id": "unknown"}]},
+        health={"rules": [rule]},
+    )
+    edit_run(world.ports, "main", run, lambda r: replace(r, created_at=r.created_at - 4_000_000))
+    world.invoke("ring", {"workspace": "main", "run": run})
+    world.pump()
+    story.drive("launch", run)
+    story.end(run, "COMPLETED")
+    story.drive("finish", run)
+    assert story.record(run).state is RunState.SUCCEEDED
+    world.pump()
+    notices = [
+        Notice("main", run, NoticeEvent.DURATION, Channel.EMAIL, "ada@example.com"),
+        Notice("main", run, NoticeEvent.SUCCESS, Channel.EMAIL, "ada@example.com"),
+        Notice("main", run, NoticeEvent.SUCCESS, Channel.WEBHOOK, "unknown"),
+    ]
+    assert [_notify(story, notice) for notice in notices] == ["SENT", "SENT", "DEAD"]
+    world.ports.store.commit([Put(replace(notices[0], target="bob@example.com"))])
+    assert world.invoke("sweep", {})["notices"] == 1
+    assert world.api("DELETE", f"{base}/{destination}").status == 200
+
+
+def _notify(story: Story, notice: Notice) -> str:
+    names = ("workspace", "subject", "event", "channel", "target", "generation")
+    return str(story.world.invoke("notify", {name: getattr(notice, name) for name in names})["status"])
+
+
 @pytest.fixture(scope="module")
 def lived() -> Iterator[World]:
     """A deployment that has been through everything."""
@@ -627,6 +689,7 @@ def lived() -> Iterator[World]:
             _tree,
             _secrets,
             _rings,
+            _notices,
             _repairs,
         ):
             chapter(story)

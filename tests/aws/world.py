@@ -31,13 +31,14 @@ from chalicelib.ports import Ports
 from chalicelib.services import access, pools
 from chalicelib.services.access import Call
 from infra.triggers import STREAM_TRIGGERS
-from infra.workflow import ring_machine, run_machine
+from infra.workflow import notify_machine, ring_machine, run_machine
 from sandbox.aws.patterns import Pattern
 
 REGION = "us-east-1"
 STACK = "sparkplane"
 TABLE, BUCKET = "sparkplane-table", "sparkplane-bucket"
 SCHEDULE_ROLE = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/schedules"
+MAIL_FROM = "spark@example.com"
 DRIVER_ROLE = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/driver"
 
 
@@ -245,9 +246,10 @@ def _provision() -> tuple[str, str]:
     _make_table(boto3.client("dynamodb", region_name=REGION))
     boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
     states = boto3.client("stepfunctions", region_name=REGION)
-    for name, machine in (("run", run_machine), ("ring", ring_machine)):
+    for name, machine in (("run", run_machine), ("notify", notify_machine), ("ring", ring_machine)):
         definition = json.dumps(machine(lambda function: arn("lambda", f"function:{STACK}-{function}")))
         states.create_state_machine(name=f"{STACK}-{name}", definition=definition, roleArn=DRIVER_ROLE)
+    boto3.client("sesv2", region_name=REGION).create_email_identity(EmailIdentity=MAIL_FROM)
     boto3.client("scheduler", region_name=REGION).create_schedule_group(Name=STACK)
     emr = boto3.client("emr-containers", region_name=REGION)
     own, other = (
@@ -274,6 +276,8 @@ def deployed(patch: pytest.MonkeyPatch) -> Iterator[World]:
         "SPARKPLANE_TABLE": TABLE,
         "SPARKPLANE_BUCKET": BUCKET,
         "SPARKPLANE_RUN_MACHINE": arn("states", f"stateMachine:{STACK}-run"),
+        "SPARKPLANE_NOTIFY_MACHINE": arn("states", f"stateMachine:{STACK}-notify"),
+        "SPARKPLANE_MAIL_FROM": MAIL_FROM,
         "SPARKPLANE_RING_MACHINE": arn("states", f"stateMachine:{STACK}-ring"),
         "SPARKPLANE_RING_FUNCTION": arn("lambda", f"function:{STACK}-ring"),
         "SPARKPLANE_SCHEDULE_ROLE": SCHEDULE_ROLE,

@@ -7,6 +7,7 @@ leads to Check, Check and Finish are retried. Every commit is watched for what m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from chalicelib.core.model import (
     Event,
     Hold,
     JobActivity,
+    Notice,
+    NoticeStatus,
     Policy,
     Principal,
     Program,
@@ -29,16 +32,20 @@ from chalicelib.core.model import (
     Size,
 )
 from chalicelib.core.states import Intent, RunState, may_follow
+from chalicelib.ports import Undelivered
 from chalicelib.services.access import Call
 from chalicelib.services.pools import ensure_pool
 from chalicelib.services.submission import Request, Submitted, submit
 from chalicelib.workers import execution as executions
 from chalicelib.workers import stream as streams
 from infra.triggers import STREAM_TRIGGERS
-from tests.unit.fakes import Execution, Killed, World, Written
+from tests.unit.fakes import Delivery, Execution, Killed, World, Written
 
 CLUSTER = "default"
 HOUR_MS = 3_600_000
+TRIES = 13
+"""How often the notify machine tries."""
+
 STREAM_WORKERS: Mapping[str, Callable[..., Any]] = {
     "dispatch": streams.dispatch_worker,
     "follow": lambda ports, decode, event: streams.follow_worker(ports, decode, event, None),
@@ -151,6 +158,27 @@ class Cloud(World):
         execution.patience = told["wait"] or execution.patience
         execution.state = "Finish" if told["over"] else "Watch"
 
+    def carry(self, delivery: Delivery) -> None:
+        """Let the execution of a notice's delivery try once, or give up after the last try. (No time passes between
+        tries.)"""
+        notice = delivery.notice
+        event = {name: getattr(notice, name) for name in ("workspace", "subject", "event", "channel", "target")}
+        event["generation"] = notice.generation
+        if delivery.tries < TRIES:
+            delivery.tries += 1
+            try:
+                executions.notify_worker(self.ports, event)
+                delivery.ended = True
+            except (Killed, Undelivered) as fault:
+                delivery.fault = json.dumps({"errorMessage": str(fault), "errorType": type(fault).__name__})
+            return
+        fault = {"Error": "Undelivered", "Cause": delivery.fault}
+        delivery.ended = self._survives(lambda: executions.notify_worker(self.ports, {**event, "fault": fault}))
+
+    def underway(self) -> list[Delivery]:
+        """The deliveries that have not ended."""
+        return [one for one in self.workflows.deliveries.values() if not one.ended]
+
     def ready(self) -> list[Execution]:
         """The executions that have something to do now."""
         now = self.clock.now()
@@ -173,6 +201,11 @@ class Cloud(World):
                 lambda cluster=cluster: executions.ring_worker(self.ports, {"cluster": cluster})  # type: ignore[misc]
             ):
                 self.timers.rings.discard((cluster, at))
+        for reminder in sorted(self.timers.reminders):
+            at, workspace, run = reminder
+            event = {"workspace": workspace, "run": run}
+            if at <= self.clock.now() and self._survives(lambda event=event: executions.ring_worker(self.ports, event)):  # type: ignore[misc]
+                self.timers.reminders.discard(reminder)
         for at, about in self.timers.fires():
             if at <= self.clock.now() and self.fire(*about):
                 self.timers.rang(at, about)
@@ -191,12 +224,15 @@ class Cloud(World):
         for _ in range(1000):
             due = [at for at, _ in self.timers.fires() if at <= self.clock.now()]
             due += [at for _, at in self.timers.rings if at <= self.clock.now()]
-            if not (any(self.queues.values()) or self.engine.heard_of or self.ready() or due):
+            due += [at for at, _, _ in self.timers.reminders if at <= self.clock.now()]
+            if not (any(self.queues.values()) or self.engine.heard_of or self.ready() or self.underway() or due):
                 return
             for function in self.queues:
                 self.deliver(function)
             for execution in self.ready():
                 self.step(execution)
+            for delivery in self.underway():
+                self.carry(delivery)
             while self.engine.heard_of:
                 self.tell()
             self.ring()
@@ -337,6 +373,7 @@ class Cloud(World):
         assert self.ledger.used() == NOTHING
         assert all(job.ended for job in self.engine.drivers.values()) and not self.workflows.live()
         self.check_feed()
+        assert all(notice.status is not NoticeStatus.PENDING for notice in self.store.all(Notice))
 
 
 def _record(number: int, change: Written) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from chalicelib.core.capacity import NOTHING, Ledger
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import Event, Hold, Job, QueueRow, Run, WorkspaceObject
+from chalicelib.core.model import Destination, Event, Hold, Job, Notice, NoticeStatus, QueueRow, Run, WorkspaceObject
+from chalicelib.core.notices import notice_id
 from chalicelib.ports import (
     BlobInfo,
     BlobPage,
@@ -29,12 +30,14 @@ from chalicelib.ports import (
     Key,
     Launch,
     Listing,
+    Mail,
     Page,
     Ports,
     Put,
     Record,
     Release,
     Settings,
+    Undelivered,
     key,
     key_of,
     position,
@@ -223,7 +226,9 @@ def _listed(listing: Listing, r: Any) -> bool:
         return (r.workspace, r.parent) == listing.parts
     if isinstance(r, Hold):
         return (r.cluster,) == listing.parts
-    assert isinstance(r, Job | Event)
+    if isinstance(r, Notice):
+        return (r.workspace,) == listing.parts and r.status is NoticeStatus.PENDING
+    assert isinstance(r, Job | Event | Destination)
     if listing.name == "scheduled" and not (isinstance(r, Job) and r.schedule and not r.schedule.paused):
         return False
     return (r.workspace,) == listing.parts
@@ -332,10 +337,21 @@ class Execution:
 
 
 @dataclass(eq=False)
+class Delivery:
+    """An execution of the notify machine: how often it tried, and whether it is over."""
+
+    notice: Notice
+    tries: int = 0
+    fault: str = ""
+    ended: bool = False
+
+
+@dataclass(eq=False)
 class FakeWorkflows(Fake):
     """The Workflows port: it records executions; whoever plays the cloud moves them. Names stay taken for ever."""
 
     executions: dict[tuple[str, int, int], Execution] = field(default_factory=dict)
+    deliveries: dict[tuple[str, int], Delivery] = field(default_factory=dict)
     completed: list[str] = field(default_factory=list)
 
     @outside
@@ -356,6 +372,22 @@ class FakeWorkflows(Fake):
         for execution in self.executions.values():
             if execution.token == token and not execution.ended:
                 execution.state, execution.token = "Finish", ""
+
+    @outside
+    def wake(self, token: str) -> None:
+        for execution in self.executions.values():
+            if execution.token == token and not execution.ended:
+                execution.state, execution.token = "Check", ""
+
+    @outside
+    def notify(self, notice: Notice) -> None:
+        name = (notice_id(notice), notice.generation)
+        self.deliveries.setdefault(name, Delivery(notice))
+
+    @outside
+    def notifying(self, notice: Notice) -> bool:
+        delivery = self.deliveries.get((notice_id(notice), notice.generation))
+        return delivery is not None and not delivery.ended
 
     def lose(self, execution: Execution) -> None:
         """The execution dies without a word."""
@@ -397,6 +429,8 @@ class FakeTimers(Fake):
     entries: dict[tuple[str, int], int] = field(default_factory=dict)
     waits: set[tuple[str, int, int]] = field(default_factory=set)
     names: set[tuple[str, int, int]] = field(default_factory=set)
+    reminders: set[tuple[int, str, int]] = field(default_factory=set)
+    reminded: set[tuple[str, int, int]] = field(default_factory=set)
 
     @outside
     def ring(self, cluster: str, at_ms: int) -> None:
@@ -413,6 +447,12 @@ class FakeTimers(Fake):
     @outside
     def disarm(self, workspace: str, job: int) -> None:
         self.entries.pop((workspace, job), None)
+
+    @outside
+    def remind(self, workspace: str, run: int, at_ms: int) -> None:
+        if (workspace, run, at_ms) not in self.reminded:
+            self.reminded.add((workspace, run, at_ms))
+            self.reminders.add((at_ms, workspace, run))
 
     def fires(self) -> list[tuple[int, tuple[str, int, int]]]:
         """What will ring, the soonest first: the instant, and what it is about."""
@@ -504,6 +544,44 @@ class FakeEngine(Fake):
         del self.drivers[engine_id]
 
 
+@dataclass(eq=False)
+class FakeMailer(Fake):
+    """The Mailer port: mails that were sent, and whom it refuses."""
+
+    sent: list[Mail] = field(default_factory=list)
+    refuses: Callable[[Mail], Undelivered | None] = lambda mail: None
+
+    @outside
+    def send(self, mail: Mail) -> None:
+        if fault := self.refuses(mail):
+            raise fault
+        self.sent.append(mail)
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A body that was posted."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(eq=False)
+class FakeHooks(Fake):
+    """The Hooks port: what was posted, and what is answered."""
+
+    posted: list[Posted] = field(default_factory=list)
+    answers: Callable[[Posted], int] = lambda posted: 200
+
+    @outside
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        posted = Posted(url, dict(headers), body)
+        status = self.answers(posted)
+        self.posted.append(posted)
+        return status
+
+
 class FakeDice:
     """The Dice port: the same throws every time; `loaded` throws come first."""
 
@@ -536,6 +614,8 @@ class World:
         self.workflows = FakeWorkflows(self.tripwire)
         self.timers = FakeTimers(self.tripwire, clock=self.clock)
         self.engine = FakeEngine(self.tripwire)
+        self.mailer = FakeMailer(self.tripwire)
+        self.hooks = FakeHooks(self.tripwire)
         self.ports = Ports(
             store=self.store,
             blobs=self.blobs,
@@ -545,6 +625,8 @@ class World:
             clock=self.clock,
             dice=self.dice,
             secret=lambda: SECRET,
+            mailer=self.mailer,
+            hooks=self.hooks,
             settings=self.settings,
         )
 

@@ -11,6 +11,7 @@ from chalicelib.core.errors import Invalid
 from chalicelib.core.model import CronSchedule, Job, Policy, Program, ProgramKind, RunSpec
 from chalicelib.dialects.databricks_jobs.clusters import with_cluster
 from chalicelib.dialects.databricks_jobs.libraries import with_libraries
+from chalicelib.dialects.databricks_jobs.notifications import notifications
 from chalicelib.dialects.databricks_jobs.reading import DIALECT, Locate
 from chalicelib.dialects.databricks_jobs.schemas import TASKS, JobSettings, RunsSubmit, TaskSettings
 from chalicelib.dialects.databricks_jobs.tasks import CLUSTERLESS, TASK_SPECS, for_its_program, the_task
@@ -89,6 +90,7 @@ def _spec(settings: TaskSettings, raw: Mapping[str, Any], name: str, policy: Pol
         program=Program(ProgramKind.PYTHON),
         policy=policy,
         late_schemes=LATE_SCHEMES,
+        notifications=notifications(settings),
         dialect=DIALECT,
         original=original,
     )

@@ -9,7 +9,7 @@ from chalicelib.core.capacity import Ledger
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import NO_JOB, Job, JobActivity, ProgramKind, Run, RunKind
-from chalicelib.dialects.databricks_jobs import dbfs, secrets, workspace
+from chalicelib.dialects.databricks_jobs import dbfs, destinations, secrets, workspace
 from chalicelib.dialects.databricks_jobs.errors import VOICE
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
 from chalicelib.later import later
@@ -265,4 +265,5 @@ OPERATIONS = [
     *dbfs.OPERATIONS,
     *workspace.OPERATIONS,
     *secrets.OPERATIONS,
+    *destinations.OPERATIONS,
 ]

@@ -150,6 +150,53 @@ class NotebookTask(Wire):
     source: Literal["WORKSPACE", "GIT"] = "WORKSPACE"
 
 
+class EmailNotifications(Wire):
+    """E-mail addresses by event."""
+
+    on_start: Texts = ()
+    on_success: Texts = ()
+    on_failure: Texts = ()
+    on_duration_warning_threshold_exceeded: Texts = ()
+    no_alert_for_skipped_runs: Bool = False
+
+
+class Webhook(Wire):
+    """A destination by its id."""
+
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class WebhookNotifications(Wire):
+    """Destinations by event."""
+
+    on_start: tuple[Webhook, ...] = ()
+    on_success: tuple[Webhook, ...] = ()
+    on_failure: tuple[Webhook, ...] = ()
+    on_duration_warning_threshold_exceeded: tuple[Webhook, ...] = ()
+
+
+class NotificationSettings(Wire):
+    """What the receivers of notifications are spared."""
+
+    no_alert_for_skipped_runs: Bool = False
+    no_alert_for_canceled_runs: Bool = False
+    alert_on_last_attempt: Bool = False
+
+
+class HealthRule(Wire):
+    """One bound on one metric."""
+
+    metric: str
+    op: str
+    value: Int
+
+
+class Health(Wire):
+    """A job's health rules."""
+
+    rules: tuple[HealthRule, ...] = ()
+
+
 TASKS = ("notebook_task", "spark_jar_task", "spark_python_task", "spark_submit_task", "pipeline_task", "run_job_task")
 TASKS_WITHOUT_ENGINE = ("pipeline_task",)
 MULTI_TASK = ("tasks", "job_clusters", "git_source")
@@ -169,10 +216,10 @@ class TaskSettings(Wire):
     run_job_task: RunJobTask | None = None
     libraries: tuple[Library, ...] = ()
     timeout_seconds: Annotated[Int, Field(ge=0)] = 0
-    email_notifications: Any = None
-    webhook_notifications: Any = None
-    notification_settings: Any = None
-    health: Any = None
+    email_notifications: EmailNotifications = EmailNotifications()
+    webhook_notifications: WebhookNotifications = WebhookNotifications()
+    notification_settings: NotificationSettings = NotificationSettings()
+    health: Health = Health()
 
 
 class JobSettings(TaskSettings):
@@ -217,6 +264,31 @@ class RunNow(Wire):
     python_params: Texts | None = None
     spark_submit_params: Texts | None = None
     idempotency_token: Annotated[str, Field(max_length=64)] = ""
+
+
+class GenericWebhook(Wire):
+    """A URL; users and passwords are not used here, what is sent is signed."""
+
+    url: str
+    username: Any = None
+    password: Any = None
+
+
+class DestinationConfig(Wire):
+    """Exactly one member is set."""
+
+    generic_webhook: GenericWebhook | None = None
+    email: Any = None
+    slack: Any = None
+    pagerduty: Any = None
+    microsoft_teams: Any = None
+
+
+class CreateDestination(Wire):
+    """A new notification destination."""
+
+    display_name: str
+    config: DestinationConfig
 
 
 class JobId(Wire):
