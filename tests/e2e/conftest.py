@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.cli import VERSIONS, Cli, set_up
 from tests.e2e.live import Client, Sandbox
 
 NewSandbox = Callable[..., Sandbox]
@@ -26,6 +27,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @pytest.fixture
 def client(sandbox: Sandbox) -> Client:
     return sandbox.client()
+
+
+@pytest.fixture(params=VERSIONS)
+def cli(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path) -> Cli:
+    """databricks-cli, in each of its versions."""
+    return set_up(request.param, sandbox, tmp_path)
 
 
 @pytest.fixture

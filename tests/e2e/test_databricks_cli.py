@@ -1,23 +1,19 @@
-"""databricks-cli, unmodified: the oldest that still runs on this Python, and the last that was written in Python.
-
-0.18.0 drops the port of DATABRICKS_HOST, so it reaches the sandbox as a proxy: its requests then name the whole URL.
-"""
+"""Jobs and runs with databricks-cli, the oldest and the last of its versions (`cli`)."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.cli import Cli
 from tests.e2e.conftest import Program
-from tests.e2e.live import CLUSTER, ROOT, RUN_SECONDS, Sandbox, eventually, jar, python
+from tests.e2e.live import CLUSTER, ROOT, RUN_SECONDS, eventually, jar, python
 
 WORDS = """
 import sys
@@ -33,68 +29,6 @@ top = counted.orderBy(col("count").desc(), "word").first()
 print(f"counted: {counted.count()} words, {top.word} {top['count']} times")
 """
 SLOW = "import time\nprint('begun', flush=True)\ntime.sleep(300)\n"
-
-
-@dataclass(frozen=True)
-class Cli:
-    """One databricks-cli with its own home."""
-
-    version: str
-    program: Path
-    environment: dict[str, str]
-
-    def run(self, *words: str) -> str:
-        """What a command that succeeds prints."""
-        done = self._call(*words)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        return done.stdout
-
-    def fails(self, *words: str) -> str:
-        """What a command that exits with 1 says, on either stream."""
-        done = self._call(*words)
-        assert done.returncode == 1, (words, done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def _call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [str(self.program), *words]
-        return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
-        )
-
-    def json(self, *words: str) -> Any:
-        """What a command prints, as JSON."""
-        return json.loads(self.run(*words))
-
-    def await_end(self, run: int) -> dict[str, Any]:
-        """`runs get` until the run has ended; its state."""
-
-        def look() -> Any:
-            state = self.json("runs", "get", "--run-id", str(run))["state"]
-            return state if "result_state" in state else None
-
-        return dict(eventually(look, f"end of run {run}", RUN_SECONDS, pause=0.3))
-
-
-@pytest.fixture(params=["0.8.2", "0.18.0"])
-def cli(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path) -> Cli:
-    """The client, set up as its documentation says."""
-    version: str = request.param
-    program = ROOT / (".venv-cli082" if version == "0.8.2" else ".venv-cli018") / "bin" / "databricks"
-    if not program.exists():
-        pytest.skip(f"databricks-cli {version} is not set up: there is no {program.relative_to(ROOT)}")
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "LC_ALL": "C.UTF-8",
-        "DATABRICKS_TOKEN": sandbox.token,
-        "DATABRICKS_HOST": sandbox.url,
-    }
-    if version == "0.18.0":
-        environment |= {"DATABRICKS_HOST": "http://sparkplane.test", "http_proxy": sandbox.url}
-    cli = Cli(version, program, environment)
-    if version == "0.18.0":
-        cli.run("jobs", "configure", "--version=2.0")
-    return cli
 
 
 def as_file(path: Path, content: Any) -> str:
