@@ -47,6 +47,7 @@ class Sandbox:
     settings: Settings
     url: str = ""
     instance: str = ""
+    aws_port: int = 0
     right_of_way: RightOfWay = field(default_factory=RightOfWay)
     closers: list[Callable[[], Any]] = field(default_factory=list)
 
@@ -105,20 +106,22 @@ def _emulate(sandbox: Sandbox) -> Any:
 
     Returns the table's storage, which has the stream.
     """
+    import boto3
     from moto import mock_aws
-    from moto.server import ThreadedMotoServer
 
     from sandbox.aws import dynamodb, s3, stepfunctions
+    from sandbox.aws.server import AwsServer
 
     home = sandbox.settings.home
     storage = dynamodb.install(home / "dynamodb.sqlite")
     mock_aws(config={"core": {"mock_credentials": False}}).start()
     files = s3.install(home / "s3", credentials=s3.Credentials(ACCESS_KEY, SECRET_KEY))
     stepfunctions.install()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=_same_port(home / "aws.port"), verbose=False)
+    server = AwsServer(_same_port(home / "aws.port"), cache(lambda: boto3.client("s3")))
     server.start()
-    (home / "aws.port").write_text(str(server.get_host_and_port()[1]))
-    os.environ["AWS_ENDPOINT_URL_S3"] = "http://{}:{}".format(*server.get_host_and_port())
+    (home / "aws.port").write_text(str(server.port))
+    os.environ["AWS_ENDPOINT_URL_S3"] = f"http://127.0.0.1:{server.port}"
+    sandbox.aws_port = server.port
     sandbox.closers += [storage.close, files.close, server.stop]
     return storage
 
@@ -180,13 +183,18 @@ def _engine(sandbox: Sandbox, spark: Any, deliver: Callable[[Any], None]) -> Any
     """EMR on EKS with a real Spark. A driver finds of AWS what a pod's role would give it."""
     import boto3
 
-    from sandbox.aws import emr
+    from sandbox.aws import emr, webhdfs
 
     overlay = {"SPARKPLANE_IMAGE_OVERLAY": str(spark.extra)} if spark.extra else {}
     names = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3")
     environment = {**{name: os.environ[name] for name in names}, **overlay}
     engine = emr.install(
-        sandbox.settings.home, spark, deliver, cache(lambda: boto3.client("s3")), environment=environment
+        sandbox.settings.home,
+        spark,
+        deliver,
+        cache(lambda: boto3.client("s3")),
+        environment=environment,
+        settings=emr.Settings(conf=webhdfs.conf(sandbox.aws_port)),
     )
     sandbox.closers.append(engine.close)
     return engine

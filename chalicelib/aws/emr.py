@@ -8,6 +8,7 @@ from typing import Any
 from chalicelib.aws.clients import client
 from chalicelib.core.ids import external_name
 from chalicelib.core.model import Files, Run
+from chalicelib.core.paths import marker
 from chalicelib.core.spark import start_job_run
 from chalicelib.ports import EngineJob, EngineRefused, Launch
 
@@ -41,6 +42,7 @@ class EmrEngine:
             virtual_cluster=cluster,
             role=placement.execution_role or self._role,
             log_uri=f"s3://{self._bucket}/{_log_prefix(run)}",
+            files_uri=f"s3://{self._bucket}/{marker(run.workspace, '/')}",
         )
         try:
             return self._join(cluster, emr.start_job_run(**request)["id"])

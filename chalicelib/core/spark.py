@@ -232,11 +232,13 @@ def start_job_run(
     virtual_cluster: str,
     role: str,
     log_uri: str,
+    files_uri: str,
 ) -> dict[str, Any]:
     """The body of EMR on EKS's StartJobRun.
 
     Sizes and conf travel as the `spark-defaults` classification, files and packages as spark-submit parameters; the
-    name and the client token are the run's external name, so a second request starts nothing.
+    name and the client token are the run's external name, so a second request starts nothing. `files_uri` is where the
+    workspace's files (`dbfs:/`) are.
     """
     name = external_name(workspace, run)
     driver: dict[str, Any] = {"entryPoint": entry_point, "sparkSubmitParameters": _parameters(spec, extra)}
@@ -250,13 +252,23 @@ def start_job_run(
         "releaseLabel": release_for(spec.spark_version),
         "jobDriver": {"sparkSubmitJobDriver": {k: v for k, v in driver.items() if v}},
         "configurationOverrides": {
-            "applicationConfiguration": [{"classification": "spark-defaults", "properties": _properties(spec)}],
+            "applicationConfiguration": [
+                {"classification": "spark-defaults", "properties": {**_mount(files_uri), **_properties(spec)}}
+            ],
             "monitoringConfiguration": {
                 "persistentAppUI": "DISABLED",
                 "s3MonitoringConfiguration": {"logUri": log_uri},
             },
         },
         "tags": {**spec.tags, RUN_TAG: name},
+    }
+
+
+def _mount(files_uri: str) -> dict[str, str]:
+    """The settings by which a program's `dbfs:/` is this place: a view of Hadoop's, loaded when it is first used."""
+    return {
+        "spark.hadoop.fs.dbfs.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
+        "spark.hadoop.fs.viewfs.mounttable.default.linkFallback": files_uri,
     }
 
 

@@ -21,9 +21,9 @@ from chalicelib.core.errors import (
     Unfinished,
 )
 from chalicelib.core.model import Move
+from chalicelib.core.paths import blob, marker, parent
 from chalicelib.ports import BlobPage, Clash, Delete, Ports, Put, key
 from chalicelib.services.access import Call
-from chalicelib.services.paths import blob, marker, parent
 
 MAX_BLOCK = 1 << 20
 """Bytes of one block, of a file that is written whole, and of one answer with a file's content."""

@@ -14,10 +14,10 @@ from dataclasses import replace
 from chalicelib.core.errors import BlockTooLarge, Conflict, Invalid, InvalidState, NotFound
 from chalicelib.core.ids import RANDOM_BITS, make_id
 from chalicelib.core.model import Block, Upload
+from chalicelib.core.paths import blob
 from chalicelib.ports import Clash, Delete, Ports, Put, key
 from chalicelib.services.access import Call
 from chalicelib.services.dbfs import MAX_BLOCK, check_writable
-from chalicelib.services.paths import blob
 from chalicelib.services.submission import ATTEMPTS
 
 IDLE_MS = 600_000

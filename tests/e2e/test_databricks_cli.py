@@ -105,3 +105,69 @@ def test_waiting_for_a_run_that_fails_tells_why(cli: Cli, program: Program) -> N
     body = {"new_cluster": CLUSTER, **python(program("exits.py", "import sys; sys.exit(3)"))}
     told = cli.fails("runs", "submit", "--wait", "--json", json.dumps(body))
     assert "Run failed with state FAILED and state message The program exited with code 3." in told
+
+
+def rows(printed: str) -> list[list[str]]:
+    """A table as rows of words."""
+    return [line.split() for line in printed.splitlines() if line.strip()]
+
+
+def test_files_go_up_and_come_down(cli: Cli, tmp_path: Path) -> None:
+    base = f"dbfs:/cli-{cli.version}"
+    for name, size in (("empty", 0), ("small", 5), ("several", 3_000_000), ("deep/er/down", 7)):
+        path = tmp_path / "up" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(size))
+    assert cli.run("fs", "cp", "-r", str(tmp_path / "up"), f"{base}/up").count("->") == 4
+    listed = rows(cli.run("fs", "ls", "-l", "--absolute", f"{base}/up"))
+    assert [row[:3] for row in listed] == [
+        ["dir", "0", f"{base}/up/deep"],
+        ["file", "0", f"{base}/up/empty"],
+        ["file", "3000000", f"{base}/up/several"],
+        ["file", "5", f"{base}/up/small"],
+    ]
+    assert [base.removeprefix("dbfs:/")] in rows(cli.run("fs", "ls"))
+    cli.run("fs", "cp", "-r", f"{base}/up", str(tmp_path / "down"))
+    for name in ("empty", "small", "several", "deep/er/down"):
+        assert (tmp_path / "down" / name).read_bytes() == (tmp_path / "up" / name).read_bytes()
+
+
+def test_files_are_moved_shown_and_removed(cli: Cli, tmp_path: Path) -> None:
+    base = f"dbfs:/cli-rm-{cli.version}"
+    note = tmp_path / "note.txt"
+    note.write_text("hello\nyou\n")
+    cli.run("fs", "mkdirs", f"{base}/a/b")
+    cli.run("fs", "mkdirs", f"{base}/a/b")
+    cli.run("fs", "cp", str(note), f"{base}/a/b")
+    cli.run("fs", "mv", f"{base}/a", f"{base}/moved")
+    assert rows(cli.run("fs", "ls", f"{base}/moved/b")) == [["note.txt"]]
+    if cli.version == "0.18.0":
+        assert cli.run("fs", "cat", f"{base}/moved/b/note.txt") == "hello\nyou\n"
+    assert "IO_ERROR" in cli.fails("fs", "rm", f"{base}/moved")
+    cli.run("fs", "rm", "-r", f"{base}/moved")
+    assert rows(cli.run("fs", "ls", base)) == []
+    assert "RESOURCE_DOES_NOT_EXIST" in cli.fails("fs", "ls", f"{base}/moved")
+    assert "RESOURCE_DOES_NOT_EXIST" in cli.fails("fs", "cp", f"{base}/none", str(tmp_path / "none"))
+    cli.run("fs", "cp", str(note), f"{base}/note")
+    assert "RESOURCE_ALREADY_EXISTS" in cli.fails("fs", "cp", str(note), f"{base}/note")
+    cli.run("fs", "cp", "--overwrite", str(note), f"{base}/note")
+
+
+COUNT = """
+import sys
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+print("lines:", spark.read.text(sys.argv[1]).count())
+"""
+
+
+def test_a_program_that_was_copied_up_runs_on_data_that_was_copied_up(cli: Cli, program: Program) -> None:
+    base = f"dbfs:/cli-run-{cli.version}"
+    for source, target in ((program("count.py", COUNT), "count.py"), (program("data.txt", "1\n2\n3\n"), "data.txt")):
+        cli.run("fs", "cp", str(source), f"{base}/{target}")
+    task = {"spark_python_task": {"python_file": f"{base}/count.py", "parameters": [f"{base}/data.txt"]}}
+    run = cli.json("runs", "submit", "--json", json.dumps({"new_cluster": CLUSTER, **task}))["run_id"]
+    assert cli.await_end(run)["result_state"] == "SUCCESS"
+    if cli.version == "0.18.0":
+        assert "lines: 3" in cli.json("runs", "get-output", "--run-id", str(run))["logs"]

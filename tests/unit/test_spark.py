@@ -160,7 +160,7 @@ def test_dynamic_allocation_counts_only_when_it_is_on() -> None:
 def body(what: RunSpec, **changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "workspace": "main", "run": 7, "entry_point": "s3://b/launch.py", "arguments": (), "extra": Files(),
-        "virtual_cluster": "vc", "role": "arn:aws:iam::1:role/r", "log_uri": "s3://b/logs",
+        "virtual_cluster": "vc", "role": "arn:aws:iam::1:role/r", "log_uri": "s3://b/logs", "files_uri": "s3://b/main/dbfs/",
     }  # fmt: skip
     return start_job_run(replace(what, spark_version="3.5"), **{**arguments, **changes})
 
@@ -185,6 +185,12 @@ def test_names_are_within_emrs_limits(workspace: str, run: int) -> None:
     request = body(spec(), workspace=workspace, run=run)
     assert re.fullmatch(r"[.\-_/#A-Za-z0-9]{1,64}", request["name"])
     assert len(request["clientToken"]) <= 64
+
+
+def test_the_workspaces_files_are_mounted_unless_the_user_mounts_others() -> None:
+    name = "spark.hadoop.fs.viewfs.mounttable.default.linkFallback"
+    assert defaults_of(body(spec()))[name] == "s3://b/main/dbfs/"
+    assert defaults_of(body(replace(spec(), conf={name: "s3://mine/x"})))[name] == "s3://mine/x"
 
 
 def test_what_is_granted_is_what_runs_whatever_the_conf_says() -> None:

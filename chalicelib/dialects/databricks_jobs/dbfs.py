@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.errors import BlockTooLarge, Invalid
 from chalicelib.core.ids import MAX_ID
+from chalicelib.core.paths import plain
 from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
 from chalicelib.ports import Ports
 from chalicelib.services import dbfs, uploads
 from chalicelib.services.access import Call
 from chalicelib.services.dbfs import Entry
-from chalicelib.services.paths import plain
 
 if TYPE_CHECKING:
     from chalicelib.dialects import multipart

@@ -9,6 +9,7 @@ from chalicelib.core.capacity import Ledger
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import NO_JOB, Job, JobActivity, ProgramKind, Run, RunKind
+from chalicelib.core.paths import SCHEME, blob
 from chalicelib.dialects.databricks_jobs import dbfs, destinations, secrets, workspace
 from chalicelib.dialects.databricks_jobs.errors import VOICE
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
@@ -16,7 +17,6 @@ from chalicelib.later import later
 from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
 from chalicelib.services import jobs, pools, results, runs, submission, workflow
 from chalicelib.services.access import Call
-from chalicelib.services.paths import SCHEME, blob
 
 if TYPE_CHECKING:
     from chalicelib.dialects.databricks_jobs import answers, mapping, reading, schemas, tasks

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -32,13 +32,15 @@ _CANCELLED = "JobRun CANCELLED successfully."
 
 @dataclass(frozen=True)
 class Settings:
-    """What an owner may want otherwise. Times in seconds."""
+    """What an owner may want otherwise. Times in seconds; `conf` is what a job has of Spark's configuration unless it
+    says otherwise."""
 
     machine: launch.Machine = field(default_factory=launch.Machine.this)
     patience: float = 10.0  # from SIGTERM to SIGKILL
     log_period: float = 1.0
     retry_period: float = 1.0  # after S3 or the event bus failed
     log_tries: int = 3  # for the last upload, before the job ends without it
+    conf: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Job:
         work = self._folder / "work"
         launch.check_language(submission, around.spark, around.environment)
         staged = Stager(around.s3, around.spark.image, self._folder / "staged", work).stage(submission)
+        staged = replace(staged, conf={**around.settings.conf, **staged.conf})
         prepared = launch.prepare(staged, around.spark, around.settings.machine, self._folder, around.environment)
         # A cancel may have come in the meantime; the record's state decides, and it allows no way back.
         if self._record.state == "PENDING" and around.records.change(self._id, state="SUBMITTED") is None:

@@ -5,8 +5,8 @@ point, and the files of spark.jars, spark.submit.pyFiles, spark.files and spark.
 the image are looked up (`image.py`). Everything else (http, hdfs, …) is left to Spark. As in a driver's pod, files
 and unpacked archives appear in the driver's working directory, under the name after `#` where one is given.
 
-Only the program's own files are staged. Data that the program reads or writes by `s3://` cannot be reached by this
-Spark: such a job fails with Spark's own message, "No FileSystem for scheme s3".
+Only the program's own files are staged. Data that the program reads or writes by `s3://` reach Spark through
+`sandbox.aws.webhdfs`.
 """
 
 from __future__ import annotations

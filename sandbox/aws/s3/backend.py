@@ -248,6 +248,15 @@ def _install_uploads(patches: Patches, store: Store) -> None:
             raise NoSuchUpload(upload_id=multipart_id)
         return stock_complete(self, bucket_name, multipart_id, body)
 
+    stock_part = S3Backend.upload_part
+
+    def upload_part(self: S3Backend, bucket_name: str, multipart_id: str, *args: Any, **kwargs: Any) -> FakeKey:
+        """Stock moto has an internal error for an upload that it does not know."""
+        if multipart_id not in self.get_bucket(bucket_name).multiparts:
+            raise NoSuchUpload(upload_id=multipart_id)
+        return stock_part(self, bucket_name, multipart_id, *args, **kwargs)
+
+    patches.set(S3Backend, "upload_part", upload_part)
     patches.set(FakeMultipart, "complete", complete)
     patches.set(S3Backend, "complete_multipart_upload", complete_multipart_upload)
 
