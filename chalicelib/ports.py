@@ -505,6 +505,31 @@ class Engine(Protocol):
         """The blob names that may hold the driver's `stdout` or `stderr`, gzipped."""
 
 
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """What a run's own web server answered: header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Unreachable(Exception):
+    """A run's own web server cannot be asked; `message` says why. `later` tells whether trying again may help."""
+
+    def __init__(self, message: str, *, later: bool) -> None:
+        super().__init__(message)
+        self.message = message
+        self.later = later
+
+
+class Relay(Protocol):
+    """The way to the web server that some runs are (a history server), inside the cluster's network."""
+
+    def get(self, run: Run, path: str, headers: Mapping[str, str]) -> Relayed:
+        """GET a path, with its query, of the run's server; redirects are not followed. Raises Unreachable."""
+
+
 class Clock(Protocol):
     """The time."""
 
@@ -562,6 +587,7 @@ class Ports:
     workflows: Workflows
     timers: Timers
     engine: Engine
+    relay: Relay
     clock: Clock
     dice: Dice
     secret: Secret

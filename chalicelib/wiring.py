@@ -3,7 +3,8 @@
 Environment: SPARKPLANE_TABLE, SPARKPLANE_BUCKET, SPARKPLANE_RUN_MACHINE, SPARKPLANE_NOTIFY_MACHINE,
 SPARKPLANE_RING_MACHINE, SPARKPLANE_RING_FUNCTION, SPARKPLANE_SCHEDULE_ROLE, SPARKPLANE_SCHEDULE_GROUP,
 SPARKPLANE_VIRTUAL_CLUSTER, SPARKPLANE_EXECUTION_ROLE, SPARKPLANE_API_URL; optional: SPARKPLANE_WORKSPACE,
-SPARKPLANE_RETENTION_DAYS, SPARKPLANE_DEFAULT_SPARK, SPARKPLANE_MAIL_FROM (the sender of e-mails), and
+SPARKPLANE_RETENTION_DAYS, SPARKPLANE_DEFAULT_SPARK, SPARKPLANE_MAIL_FROM (the sender of e-mails),
+SPARKPLANE_HISTORY_URL (where history servers are reached, see `aws.relay`), and
 SPARKPLANE_URI_SCHEMES, SPARKPLANE_HTTPS_HOSTS and SPARKPLANE_WEBHOOK_NETWORKS (comma-separated).
 """
 
@@ -43,6 +44,7 @@ def ports() -> Ports:
     from chalicelib.aws.emr import EmrEngine
     from chalicelib.aws.hooks import HttpHooks
     from chalicelib.aws.mail import SesMailer
+    from chalicelib.aws.relay import HttpRelay
     from chalicelib.aws.store import DynamoStore
     from chalicelib.aws.system import StoredSecret, SystemClock, SystemDice
     from chalicelib.aws.workflows import StepTimers, StepWorkflows
@@ -64,6 +66,7 @@ def ports() -> Ports:
             clock,
         ),
         engine=EmrEngine(env["SPARKPLANE_VIRTUAL_CLUSTER"], env["SPARKPLANE_EXECUTION_ROLE"], env["SPARKPLANE_BUCKET"]),
+        relay=HttpRelay(env.get("SPARKPLANE_HISTORY_URL", "")),
         clock=clock,
         dice=SystemDice(),
         secret=StoredSecret(store),

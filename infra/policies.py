@@ -38,6 +38,8 @@ UPLOADS = "${Bucket.Arn}/*/uploads/*"
 NOTEBOOKS = "${Bucket.Arn}/*/runs/*/notebooks/*"
 TREE_BODIES = "${Bucket.Arn}/*/workspace/*"
 ANSWERS = "${Bucket.Arn}/*/answers/*"
+EVENT_LOGS = "${Bucket.Arn}/*/events/*/"
+"""The mark by which a pool's place for event logs is found as a directory."""
 RUN_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-run")
 RUN_EXECUTIONS = own_arn("states", "execution:${AWS::StackName}-run:*")
 NOTIFY_MACHINE = own_arn("states", "stateMachine:${AWS::StackName}-notify")
@@ -78,7 +80,7 @@ _KEEP_FILES = Grant(
     (USER_FILES,),
 )
 _KEEP_BLOCKS = Grant(("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), (UPLOADS,))
-_SHIP = Grant(("s3:PutObject",), (LAUNCH_FILES, BUNDLES))
+_SHIP = Grant(("s3:PutObject",), (LAUNCH_FILES, BUNDLES, EVENT_LOGS))
 _START_RUN = Grant(("states:StartExecution",), (RUN_MACHINE,))
 _START_RING = Grant(("states:StartExecution",), (RING_MACHINE,))
 _START_NOTIFY = Grant(("states:StartExecution",), (NOTIFY_MACHINE,))
@@ -186,9 +188,10 @@ DRIVER_GRANTS = (
             "s3:AbortMultipartUpload",
             "s3:ListMultipartUploadParts",
         ),
-        (f"{_OWN}/dbfs/*",),
+        (f"{_OWN}/dbfs/*", f"{_OWN}/events/*"),
     ),
     Grant(("s3:ListBucket",), (BUCKET,), {"StringLike": {"s3:prefix": "${Workspace}/dbfs/*"}}),
+    Grant(("s3:ListBucket",), (BUCKET,), {"StringLike": {"s3:prefix": "${Workspace}/events/*"}}),
 )
 """What Spark's drivers and executors may do with what is Sparkplane's: read their programs, write their logs, do as
 they like with the workspace's files. What they need of the owner's own data comes with managed policies that the owner

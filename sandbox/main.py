@@ -184,6 +184,7 @@ def _engine(sandbox: Sandbox, spark: Any, deliver: Callable[[Any], None]) -> Any
     import boto3
 
     from sandbox.aws import emr, webhdfs
+    from sandbox.aws.emr.history import Doors
 
     overlay = {"SPARKPLANE_IMAGE_OVERLAY": str(spark.extra)} if spark.extra else {}
     names = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3")
@@ -196,7 +197,10 @@ def _engine(sandbox: Sandbox, spark: Any, deliver: Callable[[Any], None]) -> Any
         environment=environment,
         settings=emr.Settings(conf=webhdfs.conf(sandbox.aws_port)),
     )
-    sandbox.closers.append(engine.close)
+    doors = Doors(engine.running)
+    doors.start()
+    os.environ["SPARKPLANE_HISTORY_URL"] = doors.url
+    sandbox.closers += [engine.close, doors.close]
     return engine
 
 

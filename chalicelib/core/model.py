@@ -327,6 +327,7 @@ class Run:
     engine_version: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
     hidden: bool = False
+    used_at: int = 0
     version: int = 0
 
     @property
@@ -341,8 +342,11 @@ class Run:
 
     @property
     def deadline(self) -> int:
-        """When the time-out strikes (it counts from the launch); 0 for never or not yet known."""
-        return self.launched_at + self.spec.policy.timeout_ms if self.launched_at and self.spec.policy.timeout_ms else 0
+        """When the time-out strikes; 0 for never or not yet known. It counts from the launch, or from the last use of
+        what is there to be used."""
+        if not self.launched_at or not self.spec.policy.timeout_ms:
+            return 0
+        return max(self.launched_at, self.used_at) + self.spec.policy.timeout_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.core.model import Run
+from chalicelib.core.model import Run, RunKind
 from chalicelib.core.states import INTENT_END, Intent, RunState
 
 PLATFORM_BACKOFF_MS = 30_000
@@ -73,6 +73,8 @@ def outcome(run: Run, evidence: Evidence) -> Outcome:
 
 
 def _intent_message(run: Run) -> str:
+    if run.intent is Intent.TIME_OUT and run.spec.kind is RunKind.HISTORY:
+        return f"Stopped after {run.spec.policy.timeout_ms / 1000:g} seconds without use."
     if run.intent is Intent.TIME_OUT:
         return f"Run timed out after {run.spec.policy.timeout_ms / 1000:g} seconds."
     return "Run cancelled."

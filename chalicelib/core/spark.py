@@ -13,7 +13,7 @@ from typing import Any
 
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import BOOTSTRAPPED, Files, Placement, Program, ProgramKind, RunSpec, Size
+from chalicelib.core.model import BOOTSTRAPPED, Files, Placement, Program, ProgramKind, RunKind, RunSpec, Size
 from chalicelib.core.quantities import format_memory, parse_memory, whole_cores, whole_number
 
 RELEASES: Mapping[str, str] = {
@@ -35,7 +35,8 @@ _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?")
 IDENTITY_CONF = re.compile(
     r"spark\.(master|submit\.deployMode|app\.id"
     r"|kubernetes\.(namespace|context|container\.image.*|(driver|executor)\.(container\.image|podTemplate.*|secret.*|volumes.*|pod\.name)"
-    r"|authenticate\..*|(driver|executor)\.(service|scheduler).*|file\.upload\.path|(driver|executor)\.limit.*"
+    r"|authenticate\..*|(driver|executor)\.(service|scheduler).*|driver\.label\.sparkplane-.*|file\.upload\.path"
+    r"|(driver|executor)\.limit.*"
     r"|(driver|executor)\.request\.cores|scheduler\..*|(driver|executor)\.pod\.featureSteps|(driver|executor)\.label\.queue"
     r"|(driver|executor)\.(label|annotation)\.(yunikorn\.apache\.org|scheduling\.volcano\.sh|scheduling\.k8s\.io)/.*)"
     r"|hadoop\.fs\.s3.*(?i:access|secret|session|credentials|assumed).*)"
@@ -298,6 +299,8 @@ def _properties(spec: RunSpec) -> dict[str, str]:
             "spark.dynamicAllocation.shuffleTracking.enabled": "true",
             "spark.dynamicAllocation.minExecutors": str(size.executors),
         }
+    if spec.kind is RunKind.HISTORY:
+        sized = {name: value for name, value in sized.items() if name.startswith("spark.driver.")}
     native = spec.program.kind not in BOOTSTRAPPED
     environment = {
         f"{scope}.{name}": value
@@ -314,7 +317,9 @@ def _final(sized: Mapping[str, str], conf: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in sized.items() if name in conf}
 
 
-_APPLICATION_ID = re.compile(r"\b(spark-[0-9a-f]{32}|local-\d{13}|app-\d{14}-\d{4}|application_\d{13}_\d+)\b")
+_APPLICATION_ID = re.compile(
+    r"(?<![0-9A-Za-z-])(spark-[0-9a-f]{32}|local-\d{13}|app-\d{14}-\d{4}|application_\d{13}_\d+)\b"
+)
 
 
 def application_id_in(log: str) -> str:

@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from chalicelib.core.errors import Invalid
+from chalicelib.core.eventlogs import event_log_prefix, wants_event_log, with_event_log
 from chalicelib.core.ids import cluster_id, external_name
-from chalicelib.core.model import BOOTSTRAPPED, Program, ProgramKind, Run
+from chalicelib.core.model import BOOTSTRAPPED, Program, ProgramKind, Run, RunKind
 from chalicelib.core.references import resolve, resolve_map, values_of
 from chalicelib.core.uris import IMAGE_ROOTS, fetched_files, image_uri, is_fetched
 from chalicelib.driver.bundle import bundle, launch_file
@@ -21,7 +22,7 @@ from chalicelib.services.submission import check_spec
 def launch_of(ports: Ports, run: Run) -> Launch:
     """What the engine executes: Python programs through the bootstrap, others as they are. Raises EngineRefused for a
     run that turns out to be none that could be started."""
-    run = _resolved(ports, run)
+    run = _with_event_log(ports, _resolved(ports, run))
     program, main = run.spec.program, run.spec.program.resource
     if program.kind is ProgramKind.RUN_JOB:
         return Launch(run, "", ())
@@ -73,6 +74,27 @@ def _resolved(ports: Ports, run: Run) -> Run:
     except Invalid as invalid:
         raise EngineRefused(invalid.message) from None
     return replace(run, spec=spec)
+
+
+def _with_event_log(ports: Ports, run: Run) -> Run:
+    """The run with a place for the event log that it asks for, if it names none itself. A history server reads there,
+    so its place is made too."""
+    if run.spec.kind is not RunKind.HISTORY and not wants_event_log(run.spec.conf):
+        return run
+    prefix = event_log_prefix(run.workspace, run.spec.pool)
+    _make_place(ports.blobs, prefix)
+    return (
+        run
+        if run.spec.kind is RunKind.HISTORY
+        else replace(run, spec=with_event_log(run.spec, ports.blobs.uri(prefix)))
+    )
+
+
+@lru_cache(maxsize=64)
+def _make_place(blobs: Blobs, prefix: str) -> None:
+    """See to it that a prefix can be found as a directory: Spark refuses to write its event log where there is none.
+    Once a process is enough."""
+    blobs.put(f"{prefix}/", b"", "application/x-directory")
 
 
 @lru_cache(maxsize=4)

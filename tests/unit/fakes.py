@@ -35,9 +35,11 @@ from chalicelib.ports import (
     Ports,
     Put,
     Record,
+    Relayed,
     Release,
     Settings,
     Undelivered,
+    Unreachable,
     key,
     key_of,
     position,
@@ -596,6 +598,23 @@ class FakeDice:
         return f"{self._random.getrandbits(256):064x}"
 
 
+@dataclass(eq=False)
+class FakeRelay:
+    """The Relay port: answers by path, and what was asked; a path that it does not know is not answered."""
+
+    answers: dict[str, Relayed] = field(default_factory=dict)
+    asked: list[tuple[int, str, dict[str, str]]] = field(default_factory=list)
+    routed: bool = True
+
+    def get(self, run: Run, path: str, headers: Mapping[str, str]) -> Relayed:
+        self.asked.append((run.id, path, dict(headers)))
+        if not self.routed:
+            raise Unreachable("There is no way.", later=False)
+        if path not in self.answers:
+            raise Unreachable("Not yet.", later=True)
+        return self.answers[path]
+
+
 SECRET = bytes(range(32))
 
 
@@ -616,12 +635,14 @@ class World:
         self.engine = FakeEngine(self.tripwire)
         self.mailer = FakeMailer(self.tripwire)
         self.hooks = FakeHooks(self.tripwire)
+        self.relay = FakeRelay()
         self.ports = Ports(
             store=self.store,
             blobs=self.blobs,
             workflows=self.workflows,
             timers=self.timers,
             engine=self.engine,
+            relay=self.relay,
             clock=self.clock,
             dice=self.dice,
             secret=lambda: SECRET,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.dialects.analytics_engine import applications, authentication, instances
+from chalicelib.dialects.analytics_engine import applications, authentication, history, instances
 from chalicelib.dialects.analytics_engine.errors import VOICE
 from chalicelib.dialects.analytics_engine.reading import instance_id
 from chalicelib.dialects.http import OpenOperation, Operation
@@ -13,4 +13,5 @@ OPERATIONS: list[Operation | OpenOperation] = [
     *authentication.OPERATIONS,
     *instances.OPERATIONS,
     *applications.OPERATIONS,
+    *history.OPERATIONS,
 ]

@@ -58,6 +58,13 @@ class Limits(Wire):
     max_memory: Annotated[str, BeforeValidator(_quantity)]
 
 
+class HistoryServer(Wire):
+    """POST spark_history_server; a size that is not given is the instance's."""
+
+    cores: Annotated[str, BeforeValidator(_quantity)] | None = None
+    memory: Annotated[str, BeforeValidator(_quantity)] | None = None
+
+
 class IdentityToken(Wire):
     """POST identitytoken, as a form."""
 

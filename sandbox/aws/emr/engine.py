@@ -191,6 +191,11 @@ class Engine:
             ):
                 yield record
 
+    def running(self, name: str) -> Path | None:
+        """The folder of the job run of that name that runs now."""
+        found = (record for record in self._records if record.name == name and record.state == "RUNNING")
+        return next((self._records.folder(record.id) for record in found), None)
+
     # Virtual clusters: moto answers for them, the engine keeps them
 
     def virtual_clusters(self) -> list[VirtualCluster]:

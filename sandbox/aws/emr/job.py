@@ -18,7 +18,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox.aws.emr import launch, logs
+from sandbox.aws.emr import history, launch, logs
 from sandbox.aws.emr.process import Driver, Exit, Wake
 from sandbox.aws.emr.records import JobRecord, Records
 from sandbox.aws.emr.spark import SparkHome
@@ -38,6 +38,7 @@ class Settings:
     machine: launch.Machine = field(default_factory=launch.Machine.this)
     patience: float = 10.0  # from SIGTERM to SIGKILL
     log_period: float = 1.0
+    follow_period: float = 2.0  # between looks for new event logs
     retry_period: float = 1.0  # after S3 or the event bus failed
     log_tries: int = 3  # for the last upload, before the job ends without it
     conf: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +67,8 @@ class Job:
         self._driver = Driver(self._folder)
         self._wake = Wake()
         self._closing = False
+        self._mirror: history.Mirror | None = None
+        self._follow_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"emr-{job_id}", daemon=True)
 
     def start(self) -> None:
@@ -123,6 +126,7 @@ class Job:
         staged = Stager(around.s3, around.spark.image, self._folder / "staged", work).stage(submission)
         staged = replace(staged, conf={**around.settings.conf, **staged.conf})
         prepared = launch.prepare(staged, around.spark, around.settings.machine, self._folder, around.environment)
+        self._follow(submission)
         # A cancel may have come in the meantime; the record's state decides, and it allows no way back.
         if self._record.state == "PENDING" and around.records.change(self._id, state="SUBMITTED") is None:
             return submission
@@ -147,6 +151,7 @@ class Job:
                 killed_softly = self._kill(killed_softly)
             self._announced()
             self._try_send(outbox)
+            self._try_follow(submission)
             # A driver's start is not an event that the kernel tells: look again soon until it is there.
             pause = settings.log_period if self._driver.started else 0.02
             self._driver.await_end(self._wake, pause)
@@ -177,6 +182,22 @@ class Job:
             log.warning("job run %s: its logs did not reach S3: %s", self._id, error)
             return False
 
+    def _follow(self, submission: Submission) -> None:
+        """Brings a history server's event logs up to date, now and then; of other jobs there is nothing to bring."""
+        if not history.is_history_server(submission) or time.monotonic() < self._follow_at:
+            return
+        if self._mirror is None:
+            uri = submission.conf[history.DIRECTORY]
+            self._mirror = history.Mirror(self._around.s3, uri, self._folder / "history")
+        self._mirror.follow()
+        self._follow_at = time.monotonic() + self._around.settings.follow_period
+
+    def _try_follow(self, submission: Submission) -> None:
+        try:
+            self._follow(submission)
+        except (ClientError, BotoCoreError) as error:
+            log.warning("job run %s: event logs were not fetched from S3: %s", self._id, error)
+
     def _finish(self, outbox: logs.Outbox, ended: Exit | None) -> None:
         """The last of the logs first, so that whoever hears of the end finds them; then the state."""
         sent = self._try_send(outbox, last=True)
@@ -188,7 +209,7 @@ class Job:
         if self._closing:
             return  # the next engine does it again, whole
         self._end(*_outcome(self._record, ended))
-        needless = ["staged", "tmp", "local"] + (["eventlog"] if sent and outbox.has_event_logs else [])
+        needless = ["staged", "tmp", "local", "history"] + (["eventlog"] if sent and outbox.has_event_logs else [])
         for name in needless:
             shutil.rmtree(self._folder / name, ignore_errors=True)
 

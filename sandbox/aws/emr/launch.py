@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.aws.emr import history
 from sandbox.aws.emr.spark import SparkHome, driver_command, driver_environment
 from sandbox.aws.emr.staging import S3_SCHEMES
 from sandbox.aws.emr.submission import BadSubmission, Submission
@@ -100,6 +101,8 @@ def prepare(
     if "spark.eventLog.dir" not in conf or event_log_target(conf):
         conf["spark.eventLog.dir"] = (folder / "eventlog").as_uri()
     conf.setdefault("spark.ui.enabled", "false")
+    if history.is_history_server(submission):
+        conf = history.on_this_machine(conf, folder)
     conf["spark.master"] = f"local[{cores(conf, machine)}]"
     conf["spark.submit.deployMode"] = "client"
     properties = folder / "spark.properties"
