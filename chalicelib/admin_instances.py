@@ -21,6 +21,7 @@ from typing import Any
 
 from chalicelib.core.capacity import Amount, Ledger, PoolAccount
 from chalicelib.core.errors import AlreadyExists, Invalid, NotFound
+from chalicelib.core.ids import named_id
 from chalicelib.core.model import Principal, Role
 from chalicelib.core.quantities import parse_cpu, parse_memory
 from chalicelib.core.spark import release_for
@@ -105,6 +106,7 @@ def shown(ports: Ports, workspace: str, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "instance_id": instance_id(ports, workspace, name),
+        "pool_number": named_id("pool", name),
         **limits_body(view.account.maximum),
         "spark_version": view.pool.spark_version or ports.settings.default_spark,
         "default_configs": dict(view.pool.conf),

@@ -62,6 +62,12 @@ PARAMETERS: Json = {
     "WebhookNetworks": _text(
         "Networks, with commas (10.0.0.0/8), that notices may be posted to beside the public internet, by HTTP as well."
     ),
+    "HistoryUrl": _text(
+        "Where history servers are reached from the API's function, with {workspace}, {pool} and {run} filled in, such "
+        "as http://history-{workspace}-{pool}.internal:18080 (infra/history_service.yaml). Empty: nobody reaches them."
+    ),
+    "VpcSubnetIds": _text("Subnets, with commas, for the API's function: those from which HistoryUrl is reached."),
+    "VpcSecurityGroupIds": _text("Security groups, with commas, for the API's function in VpcSubnetIds."),
     "RequestSeconds": _number(
         "How long a request may take. Over 29 needs API Gateway's quota 'Maximum integration timeout' to be raised.",
         29,
@@ -77,6 +83,7 @@ CONDITIONS: Json = {
     "HasDriverPolicies": given("DriverPolicies"),
     "HasPoolClusters": given("PoolClusterIds"),
     "HasPoolRoles": given("PoolRoleArns"),
+    "HasVpc": given("VpcSubnetIds"),
     "HasDomain": given("DomainName"),
     "HasZone": {"Fn::And": [given("DomainName"), given("HostedZoneId")]},
     "UnusualTimeout": {"Fn::Not": [{"Fn::Equals": [ref("RequestSeconds"), 29]}]},
@@ -93,6 +100,12 @@ RULES: Json = {
                 "AssertDescription": "Give EksClusterName, or the VirtualClusterId of a virtual cluster that exists.",
             }
         ]
+    },
+    "SubnetsWithSecurityGroups": {
+        "RuleCondition": given("VpcSubnetIds"),
+        "Assertions": [
+            {"Assert": given("VpcSecurityGroupIds"), "AssertDescription": "VpcSubnetIds needs VpcSecurityGroupIds."}
+        ],
     },
     "DomainWithCertificate": {
         "RuleCondition": given("DomainName"),

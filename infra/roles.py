@@ -68,12 +68,23 @@ def _resolved(text: str) -> Any:
     return sub(text, VirtualCluster=CLUSTER_IN_USE) if "${VirtualCluster}" in text else sub(text)
 
 
+_IN_VPC: Json = {
+    "ManagedPolicyArns": when(
+        "HasVpc",
+        [sub("arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaENIManagementAccess")],
+        NOTHING,
+    )
+}
+"""What Lambda needs to put a function into the owner's subnets, where the owner asks for it."""
+
+
 def _of_function(function: str) -> Json:
     return {
         "Type": "AWS::IAM::Role",
         "Properties": {
             "AssumeRolePolicyDocument": trusting("lambda.amazonaws.com"),
             "Policies": [policy("function", grants_of(function))],
+            **(_IN_VPC if function == "api" else {}),
         },
     }
 

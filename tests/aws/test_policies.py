@@ -15,10 +15,10 @@ import pytest
 import app
 from chalicelib.aws import clients
 from chalicelib.core import transitions
-from chalicelib.core.model import Channel, CronSchedule, Job, JobActivity, Notice, NoticeEvent, Placement, Run
+from chalicelib.core.model import Channel, CronSchedule, Job, JobActivity, Notice, NoticeEvent, Placement, Run, RunKind
 from chalicelib.core.states import Intent, RunState
 from chalicelib.dialects.analytics_engine.routes import instance_id
-from chalicelib.ports import Delete, Hold, Put, QueueRow, key, runs_of_job
+from chalicelib.ports import Delete, Hold, Put, QueueRow, holds_of, key, runs_of_job
 from chalicelib.services import launching, pools, results
 from chalicelib.services.access import run_secret
 from chalicelib.services.runs import edit_run
@@ -187,6 +187,7 @@ def submission(name: str = "work", **rest: Any) -> dict[str, Any]:
             "node_type_id": "i3.xlarge",
             "num_workers": 1,
             "spark_env_vars": {"LARGE": LARGE},
+            "spark_conf": {"spark.eventLog.enabled": "true"},
         },
         "spark_python_task": {"python_file": "s3://bucket/main.py"},
         **rest,
@@ -228,6 +229,7 @@ class Story:
     def drive(self, function: str, run: int) -> Any:
         """What a state of the run machine does. Each function is a process of its own, and remembers for itself."""
         launching._ship_bundle.cache_clear()
+        launching._make_place.cache_clear()
         about = {"workspace": "main", "run": run, "generation": self.record(run).generation}
         token = {"token": f"token-of-{run}"} if function == "launch" else {}
         return self.world.invoke(function, {**about, **token, "waited": 60})
@@ -485,6 +487,7 @@ def _applications(story: Story) -> None:
     assert api("GET", f"{base}/spark_applications", state="accepted").status == 200
     assert api("DELETE", one).status == 204
     _instances(api, base)
+    _history(story, base)
     _identities(story, login.body["token"])
 
 
@@ -500,6 +503,22 @@ def _instances(api: Any, base: str) -> None:
     assert api("PATCH", f"{base}/default_configs", {"spark.a": None}).status == 200
     assert api("GET", f"{base}/current_resource_consumption").status == 200
     assert api("DELETE", f"{base}/resource_consumption_limits").status == 204
+
+
+def _history(story: Story, base: str) -> None:
+    """A history server, which nothing in this world answers for."""
+    api, server = story.world.api, f"{base}/spark_history_server"
+    started = api("POST", server)
+    assert started.status == 201, started
+    story.world.pump()
+    run = max(hold.run for hold in story.world.ports.store.page(holds_of("default"), limit=500).records)
+    story.drive("launch", run)
+    assert story.record(run).spec.kind is RunKind.HISTORY
+    assert api("GET", server).status == 200
+    assert api("GET", f"{server}/ui/index.html").status == 501
+    assert api("DELETE", server).status == 204
+    story.world.pump()
+    story.drive("finish", run)
 
 
 def _identities(story: Story, token: str) -> None:

@@ -33,6 +33,7 @@ from chalicelib.services.access import Call
 from infra.triggers import STREAM_TRIGGERS
 from infra.workflow import notify_machine, ring_machine, run_machine
 from sandbox.aws.patterns import Pattern
+from sandbox.front.routes import Routes
 
 REGION = "us-east-1"
 STACK = "sparkplane"
@@ -130,7 +131,7 @@ class World:
         **query: Any,
     ) -> Answer:
         """Send a request through the API function."""
-        resource, parameters = _route(path)
+        resource, parameters = _route(method, path)
         event = api_event(method, path, resource, parameters, query, body, self.token if token is None else token)
         event["headers"].update(headers or {})
         event["multiValueHeaders"].update({name: [value] for name, value in (headers or {}).items()})
@@ -181,24 +182,11 @@ class World:
         return dict(emrcontainers_backends[DEFAULT_ACCOUNT_ID][REGION].job_runs)
 
 
-def _route(path: str) -> tuple[str, dict[str, str]]:
-    """The route that API Gateway would choose: literal parts before parameters, the greedy one last."""
-
-    def fits(template: str) -> dict[str, str] | None:
-        told, asked = template.strip("/").split("/"), path.strip("/").split("/")
-        if len(told) != len(asked):
-            return None
-        pairs = list(zip(told, asked, strict=True))
-        if any(t != a for t, a in pairs if not t.startswith("{")):
-            return None
-        return {t[1:-1]: a for t, a in pairs if t.startswith("{")}
-
-    plain = [t for t in app.app.routes if "+" not in t]
-    for template in sorted(plain, key=lambda t: t.count("{")):
-        found = fits(template)
-        if found is not None:
-            return template, found
-    return "/{proxy+}", {"proxy": path.lstrip("/")}
+def _route(method: str, path: str) -> tuple[str, dict[str, str]]:
+    """The route that API Gateway would choose."""
+    match = Routes(app.app.routes).find(method, path)
+    assert match is not None, "API Gateway itself would answer"
+    return match.resource, match.parameters
 
 
 def api_event(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib import admin
-from chalicelib.core.ids import UUID_PATTERN
+from chalicelib.core.ids import UUID_PATTERN, named_id
 from chalicelib.core.model import Pool
 from tests.unit.cloud import Cloud
 from tests.unit.test_admin import cloud, command
@@ -27,6 +27,7 @@ def test_an_instance_is_made_with_its_quota_and_shown(cloud: Cloud, capsys: pyte
     words = ["--name", "etl", "--cores", "20", "--memory", "80Gi", "--spark-version", "3.4", "--conf", "spark.a=b=c"]
     made = command(capsys, "instance", "create", *words)
     assert UUID_PATTERN.fullmatch(made.pop("instance_id"))
+    assert made.pop("pool_number") == named_id("pool", "etl")
     assert made == {
         "name": "etl",
         "max_cores": "20",
