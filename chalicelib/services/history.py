@@ -87,7 +87,7 @@ def _new(ports: Ports, call: Call, pool: Pool, ledger: Any, cores: int, memory: 
         version=pool.spark_version or ports.settings.default_spark,
     )
     run = Run(call.workspace, id, spec, call.principal.name, now, first_attempt=id)
-    name, amount = pool_key(call.workspace, pool.name), spec.size.amount()
+    name, amount = pool_key(call.workspace, pool.name), spec.amount()
     never = too_large(ledger, name, amount) if isinstance(ledger, Ledger) else None
     return replace(run, reason="OVERSIZED", message=never.message) if never else run
 

@@ -15,7 +15,7 @@ from chalicelib.core.ids import UUID_PATTERN
 from chalicelib.core.model import Policy, Program, ProgramKind, Run, RunSpec
 from chalicelib.core.states import Intent, RunState
 from chalicelib.dialects.analytics_engine.mapping import detail_body, iso_time, long_time, status_body
-from chalicelib.services.pools import ensure_pool
+from chalicelib.services.pools import ensure_pool, limit_cluster
 from tests.contract import databricks
 from tests.contract.engine import details, post, refused, submit
 from tests.contract.wire import Client, Service
@@ -190,7 +190,7 @@ STATES: dict[tuple[RunState, Intent], str] = {
 def test_every_state_has_its_word_in_detail_list_and_status(core: tuple[RunState, Intent], word: str) -> None:
     spec = RunSpec("n", Program(ProgramKind.PYTHON, "s3://a/b.py"), spark_version="3.5", policy=Policy())
     run = Run("main", 7, spec, "alice", 1_780_000_000_000, state=core[0], intent=core[1], message="why", reason="WHY")
-    assert status_body(run, "u")["state"] == detail_body(run, "u", exhausted=True)["state"] == word
+    assert status_body(run, "u")["state"] == detail_body(run, "u", waiting=None)["state"] == word
 
 
 def test_the_table_of_states_leaves_none_out() -> None:
@@ -220,12 +220,28 @@ def test_an_application_beyond_the_quota_is_queued_with_the_documents_sentence(s
     run, path = submit(alice)
     service.play()
     detail = alice.get(path).json
-    assert (detail["state"], detail["state_details"]) == ("QUEUED", [QUOTA])
+    numbers = "The run asks for 2 cores in total, which is more than the 1 core that pool default may ever hold."
+    place = {"type": "info", "code": "waiting_quota", "message": numbers}
+    assert (detail["state"], detail["state_details"]) == ("QUEUED", [QUOTA, place])
     assert "start_time" not in detail and "return_code" not in detail
     ensure_pool(service.ports, "main", "default", maximum=EVERYTHING)
     service.start(run)
     detail = alice.get(path).json
     assert detail["state"] == "RUNNING" and "state_details" not in detail
+
+
+def test_one_that_waits_for_others_or_for_the_cluster_does_not_blame_the_quota(service: Service, alice: Client) -> None:
+    ensure_pool(service.ports, "main", "default", maximum=Amount(4000, 1 << 20, 0, 10))
+    first, _ = submit(alice)
+    service.start(first)
+    limit_cluster(service.ports, "main", Amount(3000, 1 << 20, 0, 10))
+    _, path = submit(alice)
+    service.play()
+    (told,) = alice.get(path).json["state_details"]
+    assert (told["type"], told["code"]) == ("info", "waiting_cluster")
+    assert "1 core" in told["message"]
+    _, behind = submit(alice, details(conf={"spark.executor.instances": "0"}))
+    assert alice.get(behind).json["state_details"][0]["code"] in {"waiting_cluster", "waiting_turn"}
 
 
 def test_an_application_that_was_just_submitted_does_not_blame_the_quota(service: Service, alice: Client) -> None:

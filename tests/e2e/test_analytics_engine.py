@@ -104,14 +104,12 @@ def test_an_application_beyond_the_quota_waits_and_starts_when_the_quota_is_rais
     )
     waiting = small.ok("GET", f"/spark_applications/{id}")
     assert waiting["state"] == "QUEUED"
-    assert waiting["state_details"] == [
-        {
-            "type": "info",
-            "code": "instance_quota_exhausted",
-            "message": "This Job/Application requested exceeded Service Instance quota, "
-            "please contact your instance admin to increase quota",
-        }
-    ]
+    assert waiting["state_details"][0] == {
+        "type": "info",
+        "code": "instance_quota_exhausted",
+        "message": "This Job/Application requested exceeded Service Instance quota, "
+        "please contact your instance admin to increase quota",
+    }
     assert small.ok("GET", "/current_resource_consumption")["pending"]["cores"] == "2000m"
     small.ok("PUT", "/resource_consumption_limits", {"max_cores": "10", "max_memory": "20Gi"})
     assert small.ended(id)["state"] == "FINISHED"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chalicelib.core.capacity import Ledger, pool_key, shortage
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import to_uuid
 from chalicelib.core.model import Run, RunKind
-from chalicelib.core.states import RunState
 from chalicelib.dialects.analytics_engine.reading import (
     BASE,
     application_of,
@@ -19,8 +17,8 @@ from chalicelib.dialects.analytics_engine.reading import (
 )
 from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
-from chalicelib.ports import Ports, key, runs_in_state, runs_of_pool
-from chalicelib.services import access, runs, submission
+from chalicelib.ports import Ports, runs_in_state, runs_of_pool
+from chalicelib.services import pools, runs, submission
 from chalicelib.services.access import Call
 
 if TYPE_CHECKING:
@@ -77,14 +75,7 @@ def _limit(text: str) -> int:
 def get_application(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /spark_applications/{application_id}."""
     run = application_of(ports, call, request)
-    return Answer(mapping.detail_body(run, uuid_of(ports, run), exhausted=_exhausted(ports, call, run)))
-
-
-def _exhausted(ports: Ports, call: Call, run: Run) -> bool:
-    """Whether the run waits because its pool, or the cluster, has no room for it now."""
-    ledger_key = key(Ledger, ports.settings.cluster)
-    ledger = access.read(ports, call, [ledger_key]).get(ledger_key) if run.state is RunState.QUEUED else None
-    return bool(ledger and shortage(ledger, pool_key(run.workspace, run.spec.pool), run.spec.size.amount()))
+    return Answer(mapping.detail_body(run, uuid_of(ports, run), waiting=pools.queue_place(ports, call, run)))
 
 
 def get_status(ports: Ports, call: Call, request: Request) -> Answer:

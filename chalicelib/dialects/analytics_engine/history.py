@@ -11,12 +11,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from chalicelib.core.model import Run
 from chalicelib.core.quantities import whole_cores
-from chalicelib.core.states import RunState
+from chalicelib.core.waiting import Waiting
 from chalicelib.dialects.analytics_engine.reading import BASE, pool_of, want_pool
 from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
 from chalicelib.ports import Ports, Relayed, Unreachable
-from chalicelib.services import history
+from chalicelib.services import history, pools
 from chalicelib.services.access import Call
 
 if TYPE_CHECKING:
@@ -41,13 +41,15 @@ def start(ports: Ports, call: Call, request: Request) -> Answer:
     cores = whole_cores(asked, field="cores")
     asked = conf.get(mapping.HISTORY_MEMORY, MEMORY) if body.memory is None else body.memory
     memory = quotas.memory_with_unit(asked, field="memory")
-    return Answer(body_of(history.start(ports, call, view.pool.name, cores=cores, memory=memory)), 201)
+    run = history.start(ports, call, view.pool.name, cores=cores, memory=memory)
+    return Answer(body_of(run, pools.queue_place(ports, call, run)), 201)
 
 
 def find(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /spark_history_server."""
     view = pool_of(ports, call, request)
-    return Answer(body_of(history.get(ports, call, view.pool)))
+    run = history.get(ports, call, view.pool)
+    return Answer(body_of(run, pools.queue_place(ports, call, run)))
 
 
 def stop(ports: Ports, call: Call, request: Request) -> Answer:
@@ -57,17 +59,17 @@ def stop(ports: Ports, call: Call, request: Request) -> Answer:
     return Answer(status=204)
 
 
-def body_of(run: Run) -> dict[str, Any]:
+def body_of(run: Run, waiting: Waiting | None) -> dict[str, Any]:
     """A history server on the wire. The seed knows no other state of one that has been started; `state_details` says
     when it waits."""
-    waits = run.state is RunState.QUEUED
+    details = mapping.state_details(run, waiting) if waiting else []
     return {
         "state": "started",
         "cores": str(run.spec.size.driver_cores),
         "memory": _memory(run.spec.size.driver_memory),
         "start_time": nano_time(run.created_at),
         **({"auto_termination_time": nano_time(run.deadline)} if run.deadline else {}),
-        **({"state_details": mapping.state_details(run, exhausted=True)} if waits and run.reason else {}),
+        **({"state_details": details} if details else {}),
     }
 
 

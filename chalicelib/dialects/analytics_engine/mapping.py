@@ -12,6 +12,7 @@ from chalicelib.core.quantities import parse_memory, whole_cores
 from chalicelib.core.spark import check_conf, kind_of, size_from_conf, split_list
 from chalicelib.core.states import Intent, RunState
 from chalicelib.core.uris import check_files
+from chalicelib.core.waiting import Reason, Waiting
 from chalicelib.dialects.analytics_engine.schemas import ApplicationDetails
 from chalicelib.dialects.wire import M, Misfit, fit
 
@@ -192,9 +193,9 @@ def list_entry(run: Run, uuid: str) -> dict[str, Any]:
     }
 
 
-def detail_body(run: Run, uuid: str, *, exhausted: bool) -> dict[str, Any]:
-    """An application whole: what was submitted, what was added to it, and how it goes. `exhausted` says that the
-    quota has no room for it now."""
+def detail_body(run: Run, uuid: str, *, waiting: Waiting | None) -> dict[str, Any]:
+    """An application whole: what was submitted, what was added to it, and how it goes. `waiting` is its place in the
+    queue, if it waits."""
     foreign = run.spec.dialect != DIALECT
     details = _details_of(run.spec) if foreign else dict(run.spec.original["application_details"])
     defaults = {} if foreign else dict(run.spec.original["defaults"])
@@ -203,7 +204,7 @@ def detail_body(run: Run, uuid: str, *, exhausted: bool) -> dict[str, Any]:
         "runtime": {"spark_version": run.spec.spark_version},
     }
     code = return_code(run)
-    told = state_details(run, exhausted=exhausted)
+    told = state_details(run, waiting)
     return {
         "application_details": details,
         **_shared(run, uuid),
@@ -238,12 +239,11 @@ QUOTA_SENTENCE = (
 """Seed 002's own sentence, to the letter."""
 
 
-def state_details(run: Run, *, exhausted: bool) -> list[dict[str, str]]:
-    """Why the application is where it is. One that waits for a moment only is told nothing about quotas."""
-    if run.state is S.QUEUED and not exhausted:
-        return []
+def state_details(run: Run, waiting: Waiting | None) -> list[dict[str, str]]:
+    """Why the application is where it is. The document's sentence is for the instance's own quota; beside it, and where
+    something else is waited for, stands what is free and what was asked, in numbers."""
     if run.state is S.QUEUED:
-        return [{"type": "info", "code": "instance_quota_exhausted", "message": QUOTA_SENTENCE}]
+        return _waiting_details(waiting) if waiting and waiting.reason is not Reason.DISPATCH else []
     if run.state is S.FAILED:
         return [{"type": "user_error", "code": run.reason.lower() or "failed", "message": run.message}]
     if run.state is S.INTERNAL_ERROR:
@@ -251,6 +251,12 @@ def state_details(run: Run, *, exhausted: bool) -> list[dict[str, str]]:
     if run.message:
         return [{"type": "info", "code": run.reason.lower(), "message": run.message}]
     return []
+
+
+def _waiting_details(waiting: Waiting) -> list[dict[str, str]]:
+    quota = {"type": "info", "code": "instance_quota_exhausted", "message": QUOTA_SENTENCE}
+    place = {"type": "info", "code": f"waiting_{waiting.reason.lower()}", "message": waiting.message}
+    return [quota, place] if waiting.reason in {Reason.QUOTA, Reason.APPLICATION} else [place]
 
 
 def status_body(run: Run, uuid: str) -> dict[str, Any]:
