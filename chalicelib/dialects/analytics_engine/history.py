@@ -117,11 +117,11 @@ def _unreachable(error: Unreachable, request: Request) -> Answer:
 
 def _passed_back(answer: Relayed, base: str) -> Answer:
     """The history server's answer, with places of its own put below ours."""
-    headers = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
+    headers = {name.title(): answer.headers[name] for name in PASSED_BACK if name in answer.headers}
     if location := answer.headers.get("location"):
         parts = urlsplit(location)
         own = parts.path if parts.path.startswith(base) else f"{base}{parts.path}"
-        headers["location"] = f"{own}?{parts.query}" if parts.query else own
+        headers["Location"] = f"{own}?{parts.query}" if parts.query else own
     return Answer(answer.body, answer.status, headers)
 
 
