@@ -247,20 +247,6 @@ def _reserving(ledger: Ledger, asking: Mapping[str, Row], heads: Mapping[str, Ro
             yield pool
 
 
-def shortage(ledger: Ledger, pool: str, amount: Amount) -> str:
-    """Why `amount` is not granted to the pool now, as a sentence with numbers; empty when it would fit."""
-    account = ledger.pools.get(pool)
-    if account is None:
-        return "The pool has no capacity in this cluster."
-    for owner, free in {"pool": account.room, "cluster": ledger.free()}.items():
-        for dimension in DIMENSIONS:
-            need, has = getattr(amount, dimension), getattr(free, dimension)
-            if need > has and need:
-                asks, free_now = in_words(dimension, need), in_words(dimension, has)
-                return f"Waiting for capacity: needs {asks}, the {owner} has {free_now} free."
-    return ""
-
-
 def in_words(dimension: str, value: int) -> str:
     """An amount of one dimension for a person: `2 cores`, `1.5 GiB of memory`, `1 GPU`, `3 runs`."""
     value = max(0, value)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.core.capacity import EVERYTHING, NOTHING, PATIENCE, Amount, Ledger, PoolAccount, plan, shortage
+from chalicelib.core.capacity import EVERYTHING, NOTHING, PATIENCE, Amount, Ledger, PoolAccount, plan
 
 
 @dataclass(frozen=True)
@@ -226,14 +226,6 @@ def test_a_pool_at_its_own_maximum_is_passed_over_by_nobody() -> None:
     rows, after = plan(ledger, queues, 100)
     assert [row.run for row in rows] == list(range(2, 9))
     assert {name: account.passed for name, account in after.pools.items()} == {"m/full": PATIENCE, "m/other": 0}
-
-
-def test_a_shortage_is_told_in_numbers() -> None:
-    ledger = Ledger("c", upto(8000), {"m/a": PoolAccount(maximum=upto(4000), used=cores(3000)), "m/b": PoolAccount()})
-    assert shortage(ledger, "m/a", cores(2000)) == "Waiting for capacity: needs 2 cores, the pool has 1 core free."
-    assert "the cluster has 5 cores free" in shortage(ledger, "m/b", cores(6000))
-    assert shortage(ledger, "m/a", cores(1000)) == ""
-    assert shortage(ledger, "m/none", cores(1)) != ""
 
 
 @given(amounts, amounts)
