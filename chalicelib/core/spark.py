@@ -95,14 +95,19 @@ def release_for(version: str, *, field: str = "spark_version") -> str:
 
     Raises Invalid for a text that is no version, and for one newer than every row.
     """
-    match = _VERSION.fullmatch(version)
-    if not match:
+    if not _VERSION.fullmatch(version):
         raise Invalid(f"{version!r} is no Spark version. Known versions: {', '.join(RELEASES)}.", field=field)
-    wanted = (int(match[1]), int(match[2]))
-    for known, label in RELEASES.items():
-        if tuple(map(int, known.split("."))) >= wanted:
-            return label
-    raise Invalid(f"Spark {version} is not available. Known versions: {', '.join(RELEASES)}.", field=field)
+    carrying = carried_by(version)
+    if not carrying:
+        raise Invalid(f"Spark {version} is not available. Known versions: {', '.join(RELEASES)}.", field=field)
+    return RELEASES[carrying]
+
+
+def carried_by(version: str) -> str:
+    """The row of RELEASES that serves a Spark version: its own, or the closest newer one; empty when there is none."""
+    match = _VERSION.fullmatch(version)
+    wanted = (int(match[1]), int(match[2])) if match else (1 << 30, 0)
+    return next((known for known in RELEASES if tuple(map(int, known.split("."))) >= wanted), "")
 
 
 _LISTS = {

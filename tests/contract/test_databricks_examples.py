@@ -91,7 +91,10 @@ def test_runs_get_answers_the_submitted_example_with_every_field_of_the_document
         "original_attempt_run_id": run,
         "state": {
             "life_cycle_state": "PENDING",
-            "state_message": "Next in pool default; there is room for it.",
+            "state_message": (
+                "Next in pool default; there is room for it. 7.5.x-scala2.12 (Spark 3.0) is stood in for by release "
+                "emr-6.11.0-latest (Spark 3.3), the closest newer one."
+            ),
             "user_cancelled_or_timedout": False,
         },
         "task": {"spark_jar_task": {"main_class_name": "com.databricks.ComputeModels"}},

@@ -42,6 +42,12 @@ def on(**settings: Any) -> dict[str, Any]:
     return python(new_cluster=cluster(**settings))
 
 
+RUNTIMES = (
+    "Known are <M>.<F>.x[-cpu][-gpu][-ml][-photon]-scala<version> with <M>.<F> 3.4 to 3.5, 4.0 to 4.3, 5.0 to 5.5, "
+    "6.0 to 6.6, 7.0 to 7.6, 8.0 to 8.4, 9.0 to 9.1, 10.0 to 10.5, 11.0 to 11.3, 12.0 to 12.2, 13.0 to 13.3, "
+    "14.0 to 14.3, 15.0 to 15.4, 16.0 to 16.4, 17.0 to 17.3, and apache-spark-<M>.<F>.x-scala<version>."
+)
+
 BODIES: dict[str, tuple[Any, str, str]] = {
     "nothing at all": ({}, INVALID, f"{ONE_TASK} none."),
     "no task": (python(spark_python_task=None), INVALID, f"{ONE_TASK} none."),
@@ -101,11 +107,16 @@ BODIES: dict[str, tuple[Any, str, str]] = {
         INVALID,
         "Node type abacus is not supported.",
     ),
-    "a runtime that is no version": (on(spark_version="latest"), INVALID, "Invalid spark version latest."),
+    "a runtime that is no version": (on(spark_version="latest"), INVALID, f"Invalid spark version latest. {RUNTIMES}"),
     "a runtime of the far future": (
         on(spark_version="99.9.x-scala2.13"),
         INVALID,
-        "Invalid spark version 99.9.x-scala2.13.",
+        f"Invalid spark version 99.9.x-scala2.13. {RUNTIMES}",
+    ),
+    "a runtime with a newer Spark than any here": (
+        on(spark_version="17.3.x-scala2.13"),
+        INVALID,
+        "Spark version 17.3.x-scala2.13 is not available: it has Spark 4.0, and the newest here is 3.5.",
     ),
     "a pool that does not exist": (on(instance_pool_id="no-such-pool"), INVALID, "Pool no-such-pool does not exist."),
     "a pool with an endless name": (

@@ -73,6 +73,12 @@ def test_directories_go_in_and_come_out(cli: Cli, folder: str, tmp_path: Path) -
     cli.run("workspace", "delete", "-r", f"{folder}/tree")
 
 
+def test_what_a_cluster_may_name_is_listed(cli: Cli) -> None:
+    types = {one["node_type_id"]: one for one in cli.json("clusters", "list-node-types")["node_types"]}
+    assert types["i3.xlarge"]["num_cores"] == 4
+    assert CLUSTER["spark_version"] in {one["key"] for one in cli.json("clusters", "spark-versions")["versions"]}
+
+
 def test_a_notebook_runs_with_its_secret(cli: Cli, folder: str, tmp_path: Path) -> None:
     scope = f"scope-{cli.version}"
     cli.run("secrets", "create-scope", "--scope", scope)

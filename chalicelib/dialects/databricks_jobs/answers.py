@@ -10,6 +10,7 @@ from chalicelib.core.ids import cluster_id
 from chalicelib.core.model import NO_JOB, Job, ProgramKind, Run, RunSpec, Trigger
 from chalicelib.core.states import INTENT_END, Intent, RunState
 from chalicelib.dialects.databricks_jobs.reading import DIALECT
+from chalicelib.dialects.databricks_jobs.runtimes import stand_in
 
 
 def job_body(job: Job) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def state_body(run: Run, waiting: str = "") -> dict[str, Any]:
     return {
         "life_cycle_state": LIFE_CYCLE[run.state],
         **({"result_state": result} if result else {}),
-        "state_message": waiting or run.message or _WAITING.get(run.state, ""),
+        "state_message": " ".join(filter(None, (waiting or run.message or _WAITING.get(run.state, ""), stand_in(run)))),
         "user_cancelled_or_timedout": run.intent is not Intent.NONE or run.state in {S.CANCELED, S.TIMED_OUT},
     }
 

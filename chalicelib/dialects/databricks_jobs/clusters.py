@@ -16,6 +16,7 @@ from chalicelib.core.spark import RUN_TAG, size_from_conf
 from chalicelib.dialects.databricks_jobs import schemas
 from chalicelib.dialects.databricks_jobs.nodes import node
 from chalicelib.dialects.databricks_jobs.reading import Locate, ascii_map
+from chalicelib.dialects.databricks_jobs.runtimes import spark_version
 from chalicelib.dialects.databricks_jobs.schemas import NewCluster
 
 
@@ -172,20 +173,3 @@ def _logs_to(conf: schemas.ClusterLogConf | None) -> str:
 
 MAX_LOG_PATH = 512
 """Bytes of a log destination: with what is put below it, it must be a name that S3 takes."""
-
-
-_RUNTIMES = {7: "3.0", 8: "3.1", 9: "3.1", 10: "3.2", 11: "3.3", 12: "3.3", 13: "3.4", 14: "3.5", 15: "3.5", 16: "3.5",
-             17: "4.0", 18: "4.1"}  # fmt: skip
-"""Databricks Runtime major -> the Spark that it carried."""
-
-_RUNTIME = re.compile(
-    r"(?:apache-spark-)?(?P<major>\d+)\.(?:\d+|x)(?:\.x)?(?:-[a-z0-9]+)*?(?:-scala\d\.\d+)?", re.ASCII
-)
-
-
-def spark_version(runtime: str) -> str:
-    """The Spark version of a Databricks Runtime such as `7.5.x-scala2.12`. Raises Invalid for any other text."""
-    match = _RUNTIME.fullmatch(runtime)
-    if not match or int(match["major"]) > max(_RUNTIMES):
-        raise Invalid(f"Invalid spark version {runtime}.", field="new_cluster.spark_version")
-    return _RUNTIMES.get(int(match["major"]), _RUNTIMES[min(_RUNTIMES)])

@@ -6,8 +6,9 @@ A family's memory is given as GiB a core; sizes follow from the name. A name tha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from chalicelib.core.errors import Invalid
 
@@ -52,3 +53,65 @@ def node(name: str, *, field: str) -> Node:
     if not 0 < cores <= 512 or family not in _GIB_A_CORE:
         raise Invalid(f"Node type {name} is not supported.", field=field)
     return Node(cores, int(cores * _GIB_A_CORE[family] * 1024 * USABLE))
+
+
+_AWS_SIZES: Mapping[str, tuple[str, str]] = {
+    "m4": ("General Purpose", "large xlarge 2xlarge 4xlarge 10xlarge 16xlarge"),
+    "m5": ("General Purpose", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge"),
+    "m5d": ("General Purpose", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge"),
+    "c4": ("Compute Optimized", "xlarge 2xlarge 4xlarge"),
+    "c5": ("Compute Optimized", "xlarge 2xlarge 4xlarge 9xlarge 12xlarge 18xlarge 24xlarge"),
+    "c5d": ("Compute Optimized", "xlarge 2xlarge 4xlarge 9xlarge 12xlarge 18xlarge 24xlarge"),
+    "r4": ("Memory Optimized", "large xlarge 2xlarge 4xlarge 8xlarge 16xlarge"),
+    "r5": ("Memory Optimized", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge"),
+    "r5d": ("Memory Optimized", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge"),
+    "i3": ("Storage Optimized", "large xlarge 2xlarge 4xlarge 8xlarge 16xlarge"),
+}
+_GCP_SIZES: Mapping[str, tuple[str, str]] = {
+    "n1-standard": ("General Purpose", "4 8 16 32 64 96"),
+    "n1-highmem": ("Memory Optimized", "4 8 16 32 64 96"),
+    "n1-highcpu": ("Compute Optimized", "16 32 64 96"),
+    "n2-standard": ("General Purpose", "4 8 16 32 48 64 80"),
+    "e2-standard": ("General Purpose", "4 8 16 32"),
+}
+_AZURE_SIZES: Mapping[str, str] = {
+    "General Purpose": "DS3_v2 DS4_v2 DS5_v2 D4s_v3 D8s_v3 D16s_v3 D32s_v3 D64s_v3",
+    "Memory Optimized": "DS12_v2 DS13_v2 DS14_v2 DS15_v2 E4s_v3 E8s_v3 E16s_v3 E32s_v3 E64s_v3",
+    "Compute Optimized": "F4s F8s F16s",
+    "Storage Optimized": "L4s L8s L16s L32s",
+}
+"""Names in common use, by their category; other names of the same families are taken too."""
+
+
+def _listed() -> Iterator[tuple[str, str]]:
+    for family, (category, sizes) in _AWS_SIZES.items():
+        yield from ((f"{family}.{size}", category) for size in sizes.split())
+    for family, (category, sizes) in _GCP_SIZES.items():
+        yield from ((f"{family}-{size}", category) for size in sizes.split())
+    for category, sizes in _AZURE_SIZES.items():
+        yield from ((f"Standard_{size}", category) for size in sizes.split())
+
+
+def node_types_body() -> dict[str, Any]:
+    """What clusters/list-node-types answers: for each type the cores and memory of such a machine, and in its
+    description what a driver or an executor on it gets."""
+    return {"node_types": [_type_body(name, category) for name, category in _listed()]}
+
+
+def _type_body(name: str, category: str) -> dict[str, Any]:
+    held = node(name, field="node_type_id")
+    memory = round(held.memory / USABLE)
+    return {
+        "node_type_id": name,
+        "memory_mb": memory,
+        "num_cores": float(held.cores),
+        "num_gpus": 0,
+        "description": f"{name}: a pod of {held.cores} cores whose JVM has {held.memory} MB",
+        "instance_type_id": name,
+        "category": category,
+        "is_deprecated": False,
+        "is_hidden": False,
+        "support_cluster_tags": True,
+        "support_ebs_volumes": False,
+        "node_instance_type": {"instance_type_id": name, "local_disks": 0},
+    }
