@@ -28,6 +28,7 @@ def _request(service: Service, run: int) -> dict[str, Any]:
     return start_job_run(
         given.run.spec, workspace="main", run=run, entry_point=given.entry_point, arguments=given.arguments,
         extra=Files(py_files=given.py_files, files=given.files), virtual_cluster="vc", role="role", log_uri="s3://b/l",
+        files_uri="s3://b/f/",
     )  # fmt: skip
 
 
