@@ -16,10 +16,25 @@ from pathlib import Path
 
 UNUSED = (
     "aws_lambda_powertools/event_handler",
+    *(
+        f"aws_lambda_powertools/utilities/{name}"
+        for name in (
+            "auth_alpha",
+            "circuit_breaker",
+            "data_masking",
+            "feature_flags",
+            "idempotency",
+            "kafka",
+            "parameters",
+            "streaming",
+            "validation",
+        )
+    ),
     "jmespath-*.data",
     "pydantic/v1",
     "*.dist-info/RECORD",
     "*.dist-info/licenses",
+    "*.dist-info/sboms",
 )
 """Parts of dependencies that the product never imports (a test imports all of the product from the zip)."""
 
