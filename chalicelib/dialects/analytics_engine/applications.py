@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import to_uuid
-from chalicelib.core.model import Run, RunKind
+from chalicelib.core.model import RunKind
 from chalicelib.dialects.analytics_engine.reading import (
     BASE,
     application_of,
@@ -22,14 +22,13 @@ from chalicelib.services import pools, runs, submission
 from chalicelib.services.access import Call
 
 if TYPE_CHECKING:
-    from chalicelib.dialects.analytics_engine import mapping, schemas
+    from chalicelib.dialects.analytics_engine import listing, mapping, schemas
 else:
-    mapping, schemas = (
+    listing, mapping, schemas = (
+        later("chalicelib.dialects.analytics_engine.listing"),
         later("chalicelib.dialects.analytics_engine.mapping"),
         later("chalicelib.dialects.analytics_engine.schemas"),
     )
-
-MAX_LIST = 1000
 
 
 def create_application(ports: Ports, call: Call, request: Request) -> Answer:
@@ -46,30 +45,22 @@ def create_application(ports: Ports, call: Call, request: Request) -> Answer:
 
 
 def list_applications(ports: Ports, call: Call, request: Request) -> Answer:
-    """GET /spark_applications, of one state or several when asked."""
+    """GET /spark_applications: newest first, of some states or intervals when asked, in pages when asked."""
     view = pool_of(ports, call, request)
-    query = dict(request.query)
-    scope = (call.workspace, view.pool.name, RunKind.BATCH)
-    listings = [runs_of_pool(*scope)]
-    asked: frozenset[str] = frozenset()
-    if "state" in query:
-        asked = mapping.asked_states(",".join(value for name, value in request.query if name == "state"))
-        listings = [runs_in_state(*scope, state) for state in mapping.core_states(asked)]
-
-    def keep(run: Run) -> bool:
-        return not asked or mapping.application_state(run) in asked
-
-    limit = _limit(query.get("limit", ""))
-    page = runs.list_runs(ports, listings, limit=limit, keep=keep) if listings else runs.RunPage((), False)
-    return Answer({"applications": [mapping.list_entry(run, uuid_of(ports, run)) for run in page.runs]})
-
-
-def _limit(text: str) -> int:
-    if not text:
-        return MAX_LIST
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MAX_LIST):
-        raise Invalid(f"limit: {text!r} is not a number from 1 to {MAX_LIST}.", field="limit")
-    return int(text)
+    wanted = listing.asked(request.query)
+    kind = (call.workspace, view.pool.name, RunKind.BATCH)
+    listings = [runs_of_pool(*kind)]
+    if wanted.states:
+        listings = [runs_in_state(*kind, state) for state in mapping.core_states(wanted.states)]
+    scope = f"applications/{call.workspace}/{view.pool.name}"
+    after = runs.unseal(ports, scope, wanted.start) if wanted.start else ""
+    page = runs.RunPage((), False)
+    if listings:
+        page = runs.list_runs(ports, listings, limit=wanted.limit, after=after, keep=wanted.keeps)
+    following = runs.seal(ports, scope, page.next) if page.more else ""
+    entries = [mapping.list_entry(run, uuid_of(ports, run)) for run in page.runs]
+    url = f"{ports.settings.api_url}{request.path}"
+    return Answer({"applications": entries, **listing.page_body(request.query, url, wanted.limit, following)})
 
 
 def get_application(ports: Ports, call: Call, request: Request) -> Answer:

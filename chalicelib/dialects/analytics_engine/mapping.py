@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.core.errors import Invalid, Malformed
 from chalicelib.core.model import Files, Pool, Program, ProgramKind, Run, RunSpec, Size
 from chalicelib.core.quantities import parse_memory, whole_cores
-from chalicelib.core.spark import check_conf, kind_of, size_from_conf, split_list
+from chalicelib.core.spark import RELEASES, carried_by, check_conf, kind_of, size_from_conf, split_list
 from chalicelib.core.states import Intent, RunState
 from chalicelib.core.uris import check_files
 from chalicelib.core.waiting import Reason, Waiting
@@ -201,7 +201,7 @@ def detail_body(run: Run, uuid: str, *, waiting: Waiting | None) -> dict[str, An
     defaults = {} if foreign else dict(run.spec.original["defaults"])
     details |= {
         "instance_defaults_at_submission": {"conf": defaults},
-        "runtime": {"spark_version": run.spec.spark_version},
+        "runtime": _runtime(run),
     }
     code = return_code(run)
     told = state_details(run, waiting)
@@ -212,6 +212,20 @@ def detail_body(run: Run, uuid: str, *, waiting: Waiting | None) -> dict[str, An
         **({"state_details": told} if told else {}),
         "deploy_mode": "stand-alone",
     }
+
+
+def _runtime(run: Run) -> dict[str, str]:
+    """The Spark that was asked for; the version and release that stand in for one that is no longer there (the closest
+    newer, `core.spark.RELEASES`); and the one that really ran, once the driver has said so."""
+    version = run.spec.spark_version
+    known = carried_by(version)
+    stands_in = {"served_by": known, "release_label": RELEASES[known]} if known and not _same(version, known) else {}
+    ran = {"engine_version": run.engine_version} if run.engine_version else {}
+    return {"spark_version": version, **stands_in, **ran}
+
+
+def _same(version: str, known: str) -> bool:
+    return version == known or version.startswith(f"{known}.")
 
 
 def _details_of(spec: RunSpec) -> dict[str, Any]:
