@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -12,5 +13,14 @@ def client(service: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    config = Config(connect_timeout=3, read_timeout=25, retries={"mode": "standard", "max_attempts": 4})
+    told = _links() if service == "s3" else {}
+    config = Config(connect_timeout=3, read_timeout=25, retries={"mode": "standard", "max_attempts": 4}, **told)
     return boto3.client(service, config=config)
+
+
+def _links() -> dict[str, Any]:
+    """What makes S3's links good everywhere. Left alone, botocore signs them as new buckets do not take (version 2),
+    and for a host that sends those of a young bucket on to its region, where the signature does not hold."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    style = {"us_east_1_regional_endpoint": "regional"}
+    return {"signature_version": "s3v4", "s3": style if endpoint else {**style, "addressing_style": "virtual"}}

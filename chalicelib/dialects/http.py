@@ -6,7 +6,8 @@ Every route takes every method, so that a wrong one is answered by the dialect t
 Sizes. API Gateway hands Lambda an event of at most 6 MB (a body of about 4.5 MB when it is binary) and refuses larger
 ones with the gateway response in `infra/gateway_responses.json`. Answers over GZIP_OVER bytes are compressed when the
 client takes gzip; one that is still over ANSWER_MOST cannot leave Lambda, which counts a result as JSON: escaped to
-ASCII, or in base64.
+ASCII, or in base64. If it answers a GET, it is stored below `<workspace>/answers/`, which is emptied daily, and the
+client is sent there: clients follow a redirect of a GET, and drop their credentials when they do.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -35,6 +36,9 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 GZIP_OVER = 1_000_000
 ANSWER_MOST = 5_900_000
+
+LINK_SECONDS = 300
+"""How long the link to a stored answer holds; clients follow it at once."""
 
 
 class NoSuchRoute(SparkplaneError):
@@ -222,7 +226,7 @@ def serve(
 ) -> Response:
     """Answer one request. Whatever happens, the answer is in the dialect's own shape."""
     try:
-        return _rendered(_perform(own, ports(), request), request)
+        return _perform(own, ports(), request)
     except SparkplaneError as error:
         answer = voice.error(error, request)
     except Exception:  # noqa: BLE001 - the outermost handler: every fault is answered in the dialect's shape
@@ -232,10 +236,10 @@ def serve(
     return _rendered(answer, request)
 
 
-def _perform(own: Mapping[str, Operation | OpenOperation], ports: Ports, request: Request) -> Answer:
+def _perform(own: Mapping[str, Operation | OpenOperation], ports: Ports, request: Request) -> Rendered:
     operation = own.get(request.method)
     if isinstance(operation, OpenOperation):
-        return operation.handle(ports, request)
+        return _rendered(operation.handle(ports, request), request)
     if operation is None and all(isinstance(o, OpenOperation) for o in own.values()):
         raise WrongMethod(request.method, own)
     credential = credential_of(ports, request.headers.get("authorization"))
@@ -243,7 +247,15 @@ def _perform(own: Mapping[str, Operation | OpenOperation], ports: Ports, request
     call = admit(ports, credential, prefetch)
     if operation is None:
         raise WrongMethod(request.method, own)
-    return operation.handle(ports, call, request)
+    keep = partial(_keep, ports, call) if request.method == "GET" else None
+    return _rendered(operation.handle(ports, call, request), request, keep)
+
+
+def _keep(ports: Ports, call: Call, body: bytes, content_type: str) -> str:
+    """Store an answer; returns the link to it."""
+    name = f"{call.workspace}/answers/{ports.dice.text()}"
+    ports.blobs.put(name, body, content_type)
+    return ports.blobs.get_link(name, seconds=LINK_SECONDS)
 
 
 class Rendered(Response):
@@ -261,15 +273,13 @@ class Rendered(Response):
 _GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 
 
-def _rendered(answer: Answer, request: Request) -> Rendered:
-    headers = dict(answer.headers)
-    body = b""
-    if isinstance(answer.body, bytes):
-        headers.setdefault("Content-Type", "application/octet-stream")
-        body = answer.body
-    elif answer.status != 204 and not (answer.body is None and answer.status != 200):
-        headers.setdefault("Content-Type", "application/json")
-        body = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":")).encode()
+Keep = Callable[[bytes, str], str]
+
+
+def _rendered(answer: Answer, request: Request, keep: Keep | None = None) -> Rendered:
+    """The answer as API Gateway takes it; one that is too large, as a redirect to where `keep` has put it."""
+    headers, body = _written(answer)
+    plain = body
     encoded = len(body) > GZIP_OVER and bool(_GZIP.search(request.headers.get("accept-encoding", "")))
     if encoded:
         body = gzip.compress(body, compresslevel=5, mtime=0)
@@ -277,7 +287,9 @@ def _rendered(answer: Answer, request: Request) -> Rendered:
     encoded = encoded or isinstance(answer.body, bytes)
     text = base64.b64encode(body).decode() if encoded else body.decode()
     if len(body) > GZIP_OVER // 2 and len(json.dumps(text)) > ANSWER_MOST:
-        raise Fault("The answer is larger than can be returned; ask for less, or accept gzip.")
+        if keep is None or answer.status != 200:
+            raise Fault("The answer is larger than can be returned; ask for less, or accept gzip.")
+        return _rendered(Answer(None, 307, {"Location": keep(plain, headers["Content-Type"])}), request)
     return Rendered(
         {
             "statusCode": answer.status,
@@ -287,6 +299,19 @@ def _rendered(answer: Answer, request: Request) -> Rendered:
             "isBase64Encoded": encoded,
         }
     )
+
+
+def _written(answer: Answer) -> tuple[dict[str, str], bytes]:
+    """Headers and bytes of an answer."""
+    headers = dict(answer.headers)
+    body = b""
+    if isinstance(answer.body, bytes):
+        headers.setdefault("Content-Type", "application/octet-stream")
+        body = answer.body
+    elif answer.status != 204 and not (answer.body is None and answer.status != 200):
+        headers.setdefault("Content-Type", "application/json")
+        body = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":")).encode()
+    return headers, body
 
 
 def quiet_fields(request: Request) -> dict[str, Any]:

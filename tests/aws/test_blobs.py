@@ -115,3 +115,18 @@ def test_a_body_is_not_made_of_other_parts_than_were_meant(blobs: S3Blobs, parts
 
 def test_an_attempt_that_is_unknown(blobs: S3Blobs) -> None:
     assert not blobs.finish("big", "no-such-upload", 1, 1)
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_a_link_names_the_buckets_region_and_is_signed_as_new_buckets_want(
+    monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    clients.client.cache_clear()
+    link = S3Blobs("stack-bucket").get_link("a/b", seconds=60)
+    clients.client.cache_clear()
+    assert link.startswith(f"https://stack-bucket.s3.{region}.amazonaws.com/a/b?X-Amz-Algorithm=AWS4-HMAC-SHA256&")

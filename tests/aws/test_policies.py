@@ -593,6 +593,10 @@ def _files(story: Story) -> None:
     for verb in ("get-status", "list", "read"):
         answer = api("GET", f"{base}/{verb}", {"path": "/d/9"})
         assert answer.status == 200, answer
+    for method, path, status in (
+        ("PUT", "/d/new", 307), ("GET", "/d/9", 307), ("HEAD", "/d/9", 307), ("DELETE", "/d/1", 204)
+    ):  # fmt: skip
+        assert api(method, f"/api/2.0/fs/files{path}").status == status
     did("move", source_path="/d", destination_path="/e")
     did("delete", path="/e", recursive=True)
 

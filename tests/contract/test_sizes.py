@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+import random
+from dataclasses import replace
 
 import pytest
 
+from chalicelib.core.ids import external_name
+from chalicelib.core.model import Job
 from tests.contract.databricks import JOBS, cluster, create, python, submit
 from tests.contract.test_gate import message_of
 from tests.contract.wire import Answer, Client, Service
@@ -66,6 +71,62 @@ def test_a_page_that_lambda_could_not_return_ends_early_and_goes_on_by_offset(
             break
     assert len(seen) == len(set(seen)) == 22
     assert len(seen) > len(get(alice, f"{JOBS}/runs/list", limit=999).json["runs"])
+
+
+def large_jobs(service: Service, client: Client, count: int) -> None:
+    """Many saved jobs with large settings, without the way through the API for each."""
+    job = service.store.get(Job, "main", create(client, python(email_notifications={"on_start": ["a@b.c"] * 4_000})))
+    service.store.seed(*(replace(job, id=job.id + number, version=0) for number in range(1, count)))
+
+
+def test_an_answer_that_lambda_cannot_return_is_stored_and_the_client_is_sent_there(
+    service: Service, alice: Client
+) -> None:
+    large_jobs(service, alice, 300)
+    for encoding in ("", "identity"):
+        answer = get(alice, f"{JOBS}/list", encoding)
+        assert (answer.status, answer.body) == (307, b"")
+        name, _, query = answer.headers["location"].removeprefix("https://blobs.example/").partition("?")
+        assert name.startswith("main/answers/") and query == "get=300"
+        assert len(json.loads(service.blobs.bodies[name])["jobs"]) == 300
+        assert service.blobs.types[name] == "application/json"
+    packed = get(alice, f"{JOBS}/list", "gzip")
+    assert packed.status == 200 and len(packed.json["jobs"]) == 300
+
+
+def test_an_answer_that_even_packed_is_too_large_is_stored_too(service: Service, alice: Client) -> None:
+    job = create(alice, python(name="incompressible"))
+    record = service.store.get(Job, "main", job)
+    service.store.seed(*(replace(record, id=job + n, settings={"noise": _noise(n)}) for n in range(1, 120)))
+    answer = get(alice, f"{JOBS}/list", "gzip")
+    assert answer.status == 307
+    name = answer.headers["location"].removeprefix("https://blobs.example/").partition("?")[0]
+    assert len(json.loads(service.blobs.bodies[name])["jobs"]) == 120
+
+
+def _noise(seed: int) -> str:
+    return base64.b64encode(random.Random(seed).randbytes(60_000)).decode()
+
+
+def test_a_large_answer_of_another_workspace_is_stored_in_its_own(service: Service, alice: Client, eve: Client) -> None:
+    large_jobs(service, alice, 300)
+    with service.unchanged():
+        assert get(eve, f"{JOBS}/list").json["jobs"] == []
+
+
+@pytest.mark.parametrize("extra", [10, 900_000])
+def test_the_most_of_a_log_arrives_whatever_comes_with_it(service: Service, alice: Client, extra: int) -> None:
+    run = submit(alice, python(new_cluster=cluster(spark_env_vars={"NOTE": "x" * extra})))
+    service.end(run)
+    service.engine.logs[external_name("main", run), "stdout"] = (name := f"logs/{run}/stdout.gz",)
+    service.blobs.bodies[name] = gzip.compress(("漢" * 3_000_000).encode())
+    answer = get(alice, f"{JOBS}/runs/get-output", run_id=run)
+    assert answer.status == (307 if extra > 10 else 200)
+    if answer.status == 307:
+        stored = answer.headers["location"].removeprefix("https://blobs.example/").partition("?")[0]
+        assert json.loads(service.blobs.bodies[stored])["logs_truncated"] is True
+    else:
+        assert answer.json["logs_truncated"] is True
 
 
 def test_a_job_that_no_item_of_the_table_could_hold_is_refused(service: Service, alice: Client) -> None:

@@ -241,11 +241,13 @@ class FakeBlobs(Fake):
     """The Blobs port."""
 
     bodies: dict[str, bytes] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
     unfinished: dict[str, tuple[str, dict[int, bytes]]] = field(default_factory=dict)
 
     @outside
     def put(self, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
         self.bodies[name] = body
+        self.types[name] = content_type
 
     @outside
     def get(self, name: str, *, offset: int = 0, limit: int = 0, tail: bool = False) -> bytes | None:

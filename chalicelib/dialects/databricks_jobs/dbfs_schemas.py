@@ -59,3 +59,9 @@ class Move(Wire):
 
     source_path: str
     destination_path: str
+
+
+class Upload(Wire):
+    """The query of a PUT of the Files API."""
+
+    overwrite: Bool = False

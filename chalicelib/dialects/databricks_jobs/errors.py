@@ -35,7 +35,7 @@ _CODES_BELOW: Mapping[str, Mapping[type[SparkplaneError], tuple[int, str]]] = {
         e.NotEmpty: (400, "IO_ERROR"),
         e.PartlyDeleted: (503, "PARTIAL_DELETE"),
     },
-    "/api/2.0/fs/": _MISSING,
+    "/api/2.0/fs/": {**_MISSING, e.AlreadyExists: (409, "ALREADY_EXISTS")},
     "/api/2.0/workspace/": {
         **_MISSING,
         e.TooLarge: (400, "MAX_NOTEBOOK_SIZE_EXCEEDED"),
