@@ -501,6 +501,10 @@ class Engine(Protocol):
     def live(self, clusters: Collection[str] = ()) -> list[EngineJob]:
         """All drivers that have not ended, in the deployment's virtual cluster and in these."""
 
+    def log_root(self, run: Run) -> str:
+        """What the names of the blobs with a run's logs begin with; below it they are called
+        `<application>/<pod>/<stdout or stderr>`, and `.gz` if gzipped. The driver's pod ends with `-driver`."""
+
     def log_names(self, run: Run, stream: str) -> Sequence[str]:
         """The blob names that may hold the driver's `stdout` or `stderr`, gzipped."""
 

@@ -79,6 +79,8 @@ _KEEP_FILES = Grant(
     ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListMultipartUploadParts"),
     (USER_FILES,),
 )
+_DELIVER = (_READ_LOGS, Grant(("s3:PutObject", "s3:DeleteObject"), (USER_FILES,)))
+_LOOK_AT_DELIVERED = Grant(("s3:GetObject",), (USER_FILES,))
 _KEEP_BLOCKS = Grant(("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), (UPLOADS,))
 _SHIP = Grant(("s3:PutObject",), (LAUNCH_FILES, BUNDLES, EVENT_LOGS))
 _START_RUN = Grant(("states:StartExecution",), (RUN_MACHINE,))
@@ -118,7 +120,18 @@ _RECORDS = (_READ, _WRITE, _READ_SPECS, _MISS)
 """What reading and changing a run takes."""
 
 _DISPATCH = (*_RECORDS, _DELETE, _WALK, _START_RING)
-_DRIVE = (*_RECORDS, _DELETE, _WRITE_SPECS, _SHIP, *_START_DRIVER, _FIND_DRIVER, _LOOK_AT_DRIVER, _STOP_DRIVER)
+_DRIVE = (
+    *_RECORDS,
+    *_DELIVER,
+    _LOOK_AT_DELIVERED,
+    _DELETE,
+    _WRITE_SPECS,
+    _SHIP,
+    *_START_DRIVER,
+    _FIND_DRIVER,
+    _LOOK_AT_DRIVER,
+    _STOP_DRIVER,
+)
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api": (
@@ -138,7 +151,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "follow": (*_RECORDS, _DELETE, _WAKE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM, _START_NOTIFY),
     "launch": (*_DRIVE, _WAKE),
     "check": _DRIVE,
-    "finish": (*_RECORDS, _DELETE, _RELEASE, _WRITE_SPECS, _READ_LOGS, _LOOK_AT_DRIVER),
+    "finish": (*_RECORDS, *_DELIVER, _DELETE, _RELEASE, _WRITE_SPECS, _LOOK_AT_DRIVER),
     "engine_event": (*_RECORDS, _LOOK_AT_DRIVER, _STOP_DRIVER, _WAKE),
     "ring": (*_DISPATCH, *_ARM, _DISARM, _WRITE_SPECS, _START_NOTIFY),
     "notify": (_READ, _WRITE, _MAIL),

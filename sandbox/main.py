@@ -188,7 +188,7 @@ def _engine(sandbox: Sandbox, spark: Any, deliver: Callable[[Any], None]) -> Any
 
     overlay = {"SPARKPLANE_IMAGE_OVERLAY": str(spark.extra)} if spark.extra else {}
     names = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3")
-    environment = {**{name: os.environ[name] for name in names}, **overlay}
+    environment = {**{name: os.environ[name] for name in names}, **overlay, **sandbox.settings.pip}
     engine = emr.install(
         sandbox.settings.home,
         spark,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 REGION = "us-east-1"
@@ -22,7 +22,8 @@ class SettingError(Exception):
 @dataclass(frozen=True)
 class Settings:
     """`max_drivers` is how many drivers may run at once in the default pool (None keeps what it has); `local_files`
-    allows the owner's files."""
+    allows the owner's files. `pip` is what drivers find in their environment so that pip works there as its owner's
+    does, by the owner's files and PIP_ variables; nothing where the owner's files are not allowed."""
 
     home: Path
     port: int
@@ -30,6 +31,7 @@ class Settings:
     engine_python: Path
     max_drivers: int | None
     local_files: bool
+    pip: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def schemes(self) -> str:
@@ -44,14 +46,21 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     """
     home = Path(environment.get("SPARKPLANE_HOME", ".sandbox")).absolute()
     home.mkdir(parents=True, exist_ok=True)
+    local_files = environment.get("SPARKPLANE_LOCAL_FILES", "1") != "0"
     return Settings(
         home=home,
         port=_number(environment, "SPARKPLANE_PORT", most=65_535) or 8080,
         token=environment.get("SPARKPLANE_TOKEN") or _kept(home / "token", f"spk_{WORKSPACE}_"),
         engine_python=Path(environment.get("SPARKPLANE_ENGINE_PYTHON", ".venv-engine/bin/python")).absolute(),
         max_drivers=_number(environment, "SPARKPLANE_MAX_DRIVERS", most=10_000),
-        local_files=environment.get("SPARKPLANE_LOCAL_FILES", "1") != "0",
+        local_files=local_files,
+        pip=_pip(environment) if local_files else {},
     )
+
+
+def _pip(environment: Mapping[str, str]) -> dict[str, str]:
+    own = {name: value for name, value in environment.items() if name.startswith("PIP_")}
+    return {**own, "SPARKPLANE_PIP_CONFIG": "1"}
 
 
 def _number(environment: Mapping[str, str], name: str, *, most: int) -> int | None:

@@ -81,10 +81,15 @@ class EmrEngine:
         """See Engine.live."""
         return [job for cluster in {self._cluster, *clusters} for job in self._list(cluster, states=LIVE_STATES)]
 
+    def log_root(self, run: Run) -> str:
+        """See Engine.log_root."""
+        cluster, id = self._split(run.engine_id)
+        return f"{_log_prefix(run)}/{cluster}/jobs/{id}/containers/"
+
     def log_names(self, run: Run, stream: str) -> Sequence[str]:
         """See Engine.log_names."""
-        cluster, id = self._split(run.engine_id)
-        base = f"{_log_prefix(run)}/{cluster}/jobs/{id}/containers/spark-{id}/spark-{id}-driver"
+        id = self._split(run.engine_id)[1]
+        base = f"{self.log_root(run)}spark-{id}/spark-{id}-driver"
         return [f"{base}/{stream}.gz", f"{base}/{stream}"]
 
     def _list(self, cluster: str, **filters: Any) -> list[EngineJob]:

@@ -258,7 +258,7 @@ class RunSpec:
 
     `existing_cluster` is the id of a standing cluster that the run is to use instead of a driver of its own. `tags` are
     the engine's. `late_schemes` are URI schemes that are judged at the launch, not at submission. `logs_to` is the
-    blobs' prefix, within the workspace, below which logs are delivered too; empty for nowhere.
+    directory of the workspace's files that logs are delivered to as well; empty for none.
     """
 
     name: str

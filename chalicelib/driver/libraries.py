@@ -22,12 +22,14 @@ from .relay import relay
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     Library = Mapping[str, str]
     Fetch = Callable[[str], str]
 
 CRAN = "https://cloud.r-project.org"
 ARCHIVE = "sparkplane_libraries"
+INSTALLED = "SPARKPLANE_LIBRARIES"
 TOLD_CHARACTERS = 1_500
 # Spark's own: what stands beside the driver's JVM must be what the JVM speaks to.
 _OF_SPARK = ("pyspark", "py4j")
@@ -62,10 +64,6 @@ class Installed:
         os.mkdir(directory)
         return directory
 
-    def on_executors(self) -> str:
-        """The Python path of executors on other machines, which unpack the archive in their working directory."""
-        return os.pathsep.join(f"./{ARCHIVE}/{os.path.relpath(each, self.root)}" for each in self.python)
-
     def archive(self) -> str:
         """A zip of the root, with the name under which it is to be unpacked: for `SparkContext.addArchive`."""
         import shutil
@@ -96,7 +94,25 @@ def install(libraries: Sequence[Library], fetch: Fetch) -> Installed:
         elif library["kind"] == "cran":
             _cran(library, installed)
     _put_on_path(installed.python)
+    os.environ[INSTALLED] = os.pathsep.join(installed.python)
     return installed
+
+
+def put_on_workers_path(context: Any) -> None:
+    """Let Python workers of a SparkContext find what this process or its parent installed: workers on this machine
+    where it is, others in the archive, which they unpack in their working directory."""
+    directories = [each for each in os.environ.get(INSTALLED, "").split(os.pathsep) if each]
+    if not directories:
+        return
+    if not is_local(context):
+        directories = [f"./{ARCHIVE}/{os.path.basename(each)}" for each in directories]
+    known = [each for each in context.environment.get("PYTHONPATH", "").split(os.pathsep) if each]
+    context.environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*directories, *known]))
+
+
+def is_local(context: Any) -> bool:
+    """Whether a SparkContext's tasks run in its driver."""
+    return str(context.master).partition("[")[0] == "local"
 
 
 def _put_on_path(directories: Sequence[str]) -> None:

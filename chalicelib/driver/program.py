@@ -165,15 +165,13 @@ def fetched_by_spark_submit() -> list[str]:
     """Local paths of `spark.files` and `spark.submit.pyFiles`, asked of the JVM that spark-submit has started.
 
     spark-submit fetches what is remote and leaves the local paths in the JVM's system properties; it tells Python
-    only how to reach that JVM. Empty without a JVM. py4j comes with Spark; PySpark is not imported for this.
+    only how to reach that JVM. Empty without a JVM.
     """
-    port, secret = os.environ.get("PYSPARK_GATEWAY_PORT"), os.environ.get("PYSPARK_GATEWAY_SECRET")
-    if not port or not secret:
-        return []
-    from importlib import import_module
+    from .jvm import open_gateway
 
-    py4j = import_module("py4j.java_gateway")
-    gateway = py4j.JavaGateway(gateway_parameters=py4j.GatewayParameters(port=int(port), auth_token=secret))
+    gateway = open_gateway()
+    if gateway is None:
+        return []
     try:
         system = gateway.jvm.java.lang.System
         lists = [system.getProperty(name) or "" for name in ("spark.files", "spark.submit.pyFiles")]

@@ -12,7 +12,6 @@ What reaches executors by which way, and where it can be seen, is in `docs/decis
 
 from __future__ import annotations
 
-import os
 import sys
 
 TYPE_CHECKING = False
@@ -98,12 +97,11 @@ class SparkHook:
         """Workers on this machine find the libraries where they are; others in the archive that they are sent."""
         if self._libraries is None or not self._libraries.python:
             return
-        here = str(context.master).startswith("local[") or context.master == "local"
-        path = os.pathsep.join(self._libraries.python) if here else self._libraries.on_executors()
-        if not here:
+        from .libraries import is_local, put_on_workers_path
+
+        if not is_local(context):
             context.addArchive(self._libraries.archive())
-        inherited = context.environment.get("PYTHONPATH")
-        context.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [path, inherited]))
+        put_on_workers_path(context)
 
 
 def _default_redaction(context: Any) -> str:

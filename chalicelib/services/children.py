@@ -71,6 +71,10 @@ class Children:
         """See Engine.live: children are looked after as the runs that they are."""
         return []
 
+    def log_root(self, run: Run) -> str:
+        """See Engine.log_root: nothing is below it."""
+        return f"{run.workspace}/logs/none/"
+
     def log_names(self, run: Run, stream: str) -> Sequence[str]:
         """See Engine.log_names: the logs are the child's."""
         return ()

@@ -48,6 +48,10 @@ class StandingClusters:
         """See Engine.live."""
         return []
 
+    def log_root(self, run: Run) -> str:
+        """See Engine.log_root: nothing is below it."""
+        return f"{run.workspace}/logs/none/"
+
     def log_names(self, run: Run, stream: str) -> Sequence[str]:
         """See Engine.log_names."""
         return ()

@@ -24,6 +24,7 @@ from chalicelib.core.states import HOLDING, Intent, RunState
 from chalicelib.ports import Clash, Engine, EngineJob, EngineRefused, Ports, Put, key
 from chalicelib.services.engines import engine_of
 from chalicelib.services.launching import launch_of
+from chalicelib.services.log_delivery import EVERY_S, deliver_logs
 from chalicelib.services.runs import edit_run, ending
 from chalicelib.services.submission import ATTEMPTS
 
@@ -62,6 +63,8 @@ def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str
     found = _observe(ports, found, job)
     if found is None or found.ended or job is None or job.ended:
         return _over(ports, token)
+    if found.state is RunState.RUNNING:
+        deliver_logs(ports, found)
     return Progress(False, _patience(ports, _strike(ports, found, job), waited))
 
 
@@ -150,7 +153,7 @@ def _patience(ports: Ports, run: Run, waited: int) -> int:
     """Seconds to wait for news: longer each time, never past the deadline; short when the end was asked for."""
     if run.intent is not Intent.NONE:
         return 15
-    wait = min(max(WAIT_FIRST_S, 2 * waited), WAIT_MOST_S)
+    wait = min(max(WAIT_FIRST_S, 2 * waited), EVERY_S if run.spec.logs_to else WAIT_MOST_S)
     if run.deadline:
         wait = min(wait, -(-(run.deadline - ports.clock.now()) // 1000))
     return max(1, wait)
@@ -168,6 +171,7 @@ def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | Non
             return found
         log = driver_log(ports, found, "stderr", tail=True) if _told_by_log(found) else ""
         evidence = _evidence(ports, found, log)
+        deliver_logs(ports, found, last=True)
         ended, code = outcome(found, evidence), exit_code(evidence)
         after = replace(
             transitions.end(found, ended, ports.clock.now()),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -19,7 +21,7 @@ from chalicelib.core.model import Channel, CronSchedule, Job, JobActivity, Notic
 from chalicelib.core.states import Intent, RunState
 from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.ports import Delete, Hold, Put, QueueRow, holds_of, key, runs_of_job
-from chalicelib.services import launching, pools, results
+from chalicelib.services import launching, log_delivery, pools, results
 from chalicelib.services.access import run_secret
 from chalicelib.services.runs import edit_run
 from chalicelib.services.submission import queue_row
@@ -471,6 +473,25 @@ def _elsewhere(story: Story) -> None:
     story.world.invoke("sweep", {})
 
 
+def _cluster_logs(story: Story) -> None:
+    """A run whose logs are delivered to the workspace's files: small ones as text, large ones as they are."""
+    cluster = {**submission()["new_cluster"], "cluster_log_conf": {"dbfs": {"destination": "dbfs:/logs"}}}
+    for function in ("launch", "check"):
+        run = story.granted(new_cluster=cluster)
+        story.drive(function, run)
+        story.heard(run)
+        for most in (log_delivery.MOST_PACKED, 1):
+            name = story.world.ports.engine.log_names(story.record(run), "stdout")[0]
+            story.world.ports.blobs.put(name, gzip.compress(b"said"))
+            with patch.object(log_delivery, "MOST_PACKED", most):
+                story.drive(function, run)
+                if function == "check" and most == 1:
+                    story.end(run, "COMPLETED")
+                    story.drive("finish", run)
+        names = story.world.ports.blobs.list("main/dbfs/logs/").blobs
+        assert {blob.name.rpartition("/")[2] for blob in names} == {"stdout.gz"}
+
+
 def _applications(story: Story) -> None:
     api = story.world.api
     login = api("POST", "/v1/authorize", {"username": "admin", "password": "password"}, token="")
@@ -709,6 +730,7 @@ def lived() -> Iterator[World]:
             _fires,
             _jobs_that_run_jobs,
             _elsewhere,
+            _cluster_logs,
             _applications,
             _files,
             _tree,

@@ -232,12 +232,12 @@ BAD_LOGS: dict[str, tuple[Any, str]] = {
         f"{LOGS}.dbfs.destination: 'dbfs:logs' is no dbfs:/ path.",
     ),
     "out of the workspace": (
-        {"dbfs": {"destination": "dbfs:/a/%2e%2e/b"}},
-        f"{LOGS}.dbfs.destination: 'dbfs:/a/%2e%2e/b' is no dbfs:/ path.",
+        {"dbfs": {"destination": "dbfs:/a/../b"}},
+        f"{LOGS}.dbfs.destination: 'dbfs:/a/../b' has a '.' or '..' in it.",
     ),
     "far away": (
         {"dbfs": {"destination": "dbfs:/" + "a" * 600}},
-        f"{LOGS}.dbfs.destination is too long, or no path.",
+        f"{LOGS}.dbfs.destination: the path is longer than 512 bytes.",
     ),
 }
 

@@ -521,6 +521,9 @@ class FakeEngine(Fake):
         return [job for job in self.drivers.values() if not job.ended]
 
     @outside
+    def log_root(self, run: Run) -> str:
+        return f"{run.workspace}/logs/{run.engine_id}/containers/"
+
     def log_names(self, run: Run, stream: str) -> Sequence[str]:
         return self.logs.get((external_name(run.workspace, run.id), stream), ())
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import unquote
 
 from chalicelib.core.errors import Invalid
 from chalicelib.core.model import InitScript, RunSpec, Size
+from chalicelib.core.paths import plain
 from chalicelib.core.spark import RUN_TAG, size_from_conf
 from chalicelib.dialects.databricks_jobs import schemas
 from chalicelib.dialects.databricks_jobs.nodes import node
@@ -160,15 +160,13 @@ def _logs_to(conf: schemas.ClusterLogConf | None) -> str:
         raise Invalid(f"{field}: logs are delivered to dbfs destinations only.", field=field)
     if conf.dbfs is None:
         raise Invalid(f"Missing required field: {field}.dbfs", field=field)
-    destination = conf.dbfs.destination
-    path = destination.removeprefix("dbfs:")
-    if path == destination or not path.startswith("/") or ".." in unquote(path).split("/"):
-        raise Invalid(
-            f"{field}.dbfs.destination: {destination!r} is no dbfs:/ path.", field=f"{field}.dbfs.destination"
-        )
-    if any(ord(c) < 32 for c in path) or len(path.encode()) > MAX_LOG_PATH:
-        raise Invalid(f"{field}.dbfs.destination is too long, or no path.", field=f"{field}.dbfs.destination")
-    return "/".join(["dbfs", *filter(None, path.split("/"))])
+    destination, field = conf.dbfs.destination, f"{field}.dbfs.destination"
+    if not destination.startswith("dbfs:/"):
+        raise Invalid(f"{field}: {destination!r} is no dbfs:/ path.", field=field)
+    path = plain(destination, field=field)
+    if len(path.encode()) > MAX_LOG_PATH:
+        raise Invalid(f"{field}: the path is longer than {MAX_LOG_PATH} bytes.", field=field)
+    return path
 
 
 MAX_LOG_PATH = 512

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from ..libraries import put_on_workers_path
 from . import cells, show
 from .dbutils import DBUtils, NotebookExit
 from .link import Link
@@ -195,6 +196,7 @@ def _join_spark(told: Mapping[str, Any]) -> Any:
     )
     context = SparkContext(gateway=gateway, jsc=jsc, conf=SparkConf(_jvm=jvm, _jconf=jsc.getConf()))
     context.environment.update({name: os.environ[name] for name in told["secret_names"] if name in os.environ})
+    put_on_workers_path(context)
     session = SparkSession.builder.getOrCreate()
     if told["own_session"]:
         session = session.newSession()
