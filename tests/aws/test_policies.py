@@ -662,8 +662,9 @@ def _secrets(story: Story) -> None:
         ("acls/get", {"scope": "s", "principal": "users"}),
     ):
         assert api("GET", f"{base}/{verb}", query).status == 200
-    for verb in ("list-node-types", "spark-versions"):
-        assert api("GET", f"/api/2.0/clusters/{verb}").status == 200
+    for verb in ("2.0/clusters/list-node-types", "2.0/clusters/spark-versions",
+                 "2.1/clusters/list-node-types", "2.1/clusters/spark-versions"):  # fmt: skip
+        assert api("GET", f"/api/{verb}").status == 200
     run = story.launched()
     for path in ("", "/s", "/s/k"):
         assert api("GET", f"/driver/v1/runs/main.{run}/secrets{path}", token=_secret(story, run)).status == 200

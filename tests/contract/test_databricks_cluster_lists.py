@@ -26,6 +26,12 @@ def test_every_listed_node_type_is_taken_with_what_it_says(service: Service, ali
     assert "6144 MB" in large["description"]
 
 
+def test_both_versions_of_the_api_say_the_same(alice: Client) -> None:
+    for name in ("list-node-types", "spark-versions"):
+        older, newer = (alice.get(f"/api/{version}/clusters/{name}") for version in ("2.0", "2.1"))
+        assert older.status == newer.status == 200 and older.json == newer.json
+
+
 def test_every_listed_runtime_is_taken(service: Service, alice: Client) -> None:
     versions = alice.get(f"{CLUSTERS}/spark-versions").json["versions"]
     keys = [one["key"] for one in versions]

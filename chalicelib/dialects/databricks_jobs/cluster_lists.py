@@ -1,4 +1,4 @@
-"""The two operations of Clusters API 2.0 that say what a `new_cluster` may name: node types and runtimes."""
+"""The two operations of the Clusters API that say what a `new_cluster` may name: node types and runtimes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ def spark_versions(ports: Ports, call: Call, request: Request) -> Answer:
     return Answer(runtimes.runtimes_body())
 
 
+VERSIONS = ("2.0", "2.1")
+"""The two are the same in both; databricks-cli asks the older one, databricks-sdk the newer."""
+
 OPERATIONS = [
-    Operation("GET", "/api/2.0/clusters/list-node-types", list_node_types),
-    Operation("GET", "/api/2.0/clusters/spark-versions", spark_versions),
+    Operation("GET", f"/api/{version}/clusters/{name}", handle)
+    for version in VERSIONS
+    for name, handle in (("list-node-types", list_node_types), ("spark-versions", spark_versions))
 ]
