@@ -27,8 +27,12 @@ from chalicelib.core.spark import SCHEDULERS, check_conf, check_placement, relea
 from chalicelib.dialects.analytics_engine.reading import instance_id
 from chalicelib.ports import Ports
 from chalicelib.services import access, pools
+from chalicelib.wiring import limit_virtual_cluster
 
 MAXIMUM, MINIMUM, APPLICATION = "max", "min", "app"
+
+MOST_JOB_RUNS = 1000
+"""The highest limit of concurrent job runs that EMR on EKS takes for a virtual cluster."""
 
 _HELP: Mapping[str, str] = {
     MAXIMUM: "what its runs may hold together",
@@ -46,6 +50,10 @@ def set_pool(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
         for group, limits in ((MAXIMUM, now.maximum), (MINIMUM, now.minimum), (APPLICATION, now.application))
     )
     _check(replace(now, maximum=maximum, minimum=minimum))
+    defaults = _defaults(args, known.pool)
+    if args.limit_virtual_cluster:
+        placement = defaults.get("placement", known.pool.placement)
+        _hand_over(placement.virtual_cluster, maximum.runs)
     pools.ensure_pool(
         ports,
         args.workspace,
@@ -54,9 +62,19 @@ def set_pool(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
         minimum=minimum if minimum != now.minimum else None,
         application=application if application != now.application else None,
         priority=args.priority,
-        defaults=_defaults(args, known.pool),
+        defaults=defaults,
     )
     return show_pool(ports, args)
+
+
+def _hand_over(cluster: str, runs: int) -> None:
+    """Give the pool's number of runs to its own virtual cluster as well. Raises Invalid."""
+    field = "--limit-virtual-cluster"
+    if not cluster:
+        raise Invalid("Only a pool with a virtual cluster of its own (--virtual-cluster) can limit it.", field=field)
+    if not 1 <= runs <= MOST_JOB_RUNS:
+        raise Invalid(f"{field}: a virtual cluster takes a limit of 1 to {MOST_JOB_RUNS} (--runs).", field=field)
+    limit_virtual_cluster(cluster, runs)
 
 
 def _check(account: PoolAccount) -> None:
@@ -187,6 +205,11 @@ def add_to(subjects: Any, verb: Any) -> None:
     change.add_argument("--spark-version", help="of runs that name none; empty for the deployment's")
     change.add_argument("--conf", action="append", default=[], metavar="NAME=VALUE", help="a default; NAME= unsets it")
     change.add_argument("--virtual-cluster", help="EMR virtual cluster id; empty for the deployment's")
+    change.add_argument(
+        "--limit-virtual-cluster",
+        action="store_true",
+        help="give --runs to the pool's own virtual cluster as its limit",
+    )
     change.add_argument("--execution-role", help="ARN of the drivers' role; empty for the deployment's")
     change.add_argument("--scheduler", choices=["", *SCHEDULERS], help="the cluster's batch scheduler; empty for none")
     change.add_argument("--queue", help="the queue of that scheduler, such as root.etl; empty for none")

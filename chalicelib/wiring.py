@@ -76,6 +76,13 @@ def ports() -> Ports:
     )
 
 
+def limit_virtual_cluster(cluster: str, runs: int) -> None:
+    """Set the engine's own limit of drivers at once. Raises Invalid."""
+    from chalicelib.aws.emr import limit_virtual_cluster
+
+    limit_virtual_cluster(cluster, runs)
+
+
 def decode_image(image: Mapping[str, Any]) -> Any:
     """The record in a stream image."""
     from chalicelib.aws.store import record_of

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from chalicelib.aws.clients import client
+from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
 from chalicelib.core.model import Files, Run
 from chalicelib.core.paths import marker
@@ -119,3 +120,16 @@ def _log_prefix(run: Run) -> str:
 
 def _reason(refused: Any) -> str:
     return str(refused.response["Error"].get("Message", refused))
+
+
+def limit_virtual_cluster(cluster: str, runs: int) -> None:
+    """Let a virtual cluster run at most so many drivers at once (UpdateVirtualCluster), beside our own limits. How many
+    may wait in it stays unlimited, since EMR refuses what it has no place for. Raises Invalid with EMR's reason."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        client("emr-containers").update_virtual_cluster(
+            id=cluster, schedulerConfiguration={"maxConcurrentJobRuns": runs}
+        )
+    except (ClientError, BotoCoreError) as refused:
+        raise Invalid(f"EMR does not take the limit of virtual cluster {cluster}: {refused}") from None

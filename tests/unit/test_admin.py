@@ -6,7 +6,9 @@ import io
 import json
 from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from chalicelib import admin
 from chalicelib.core.credentials import digest_of
@@ -97,6 +99,27 @@ def test_a_pool_is_handed_to_a_queue_of_the_clusters_own_scheduler_and_taken_bac
     assert (shown["scheduler"], shown["queue"]) == ("", "")
 
 
+def test_a_pool_gives_its_number_of_runs_to_a_virtual_cluster_of_its_own(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As EMR's own model of UpdateVirtualCluster has it. What EMR refuses is refused, and nothing is changed."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    emr = boto3.client("emr-containers", region_name="us-east-1")
+    monkeypatch.setattr("chalicelib.aws.emr.client", lambda service: emr)
+    asked = {"id": "vc", "schedulerConfiguration": {"maxConcurrentJobRuns": 5}}
+    words = ("pool", "set", "--pool", "etl", "--runs", "5", "--virtual-cluster", "vc", "--limit-virtual-cluster")
+    with Stubber(emr) as stub:
+        stub.add_client_error("update_virtual_cluster", "ValidationException", "No.", expected_params=asked)
+        before = cloud.store.snapshot()
+        assert admin.main(words) == 1
+        assert "EMR does not take the limit of virtual cluster vc" in capsys.readouterr().err
+        assert cloud.store.snapshot() == before
+        stub.add_response("update_virtual_cluster", {}, asked)
+        assert command(capsys, *words)["maximum"]["runs"] == 5
+        stub.assert_no_pending_responses()
+
+
 def test_a_limit_is_removed_and_a_pool_is_closed(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     command(capsys, "pool", "set", "--pool", "etl", "--cores", "8", "--runs", "3")
     shown = command(capsys, "pool", "set", "--pool", "etl", "--cores", "unlimited", "--runs", "0")
@@ -133,6 +156,14 @@ def test_the_pools_of_another_workspace_are_not_listed(cloud: Cloud, capsys: pyt
         (
             ("pool", "set", "--pool", "etl", "--scheduler", "yunikorn", "--queue", "q", "--pod-group", "/t.yaml"),
             "Only volcano takes a pod group's template.",
+        ),
+        (
+            ("pool", "set", "--pool", "etl", "--runs", "5", "--limit-virtual-cluster"),
+            "Only a pool with a virtual cluster of its own",
+        ),
+        (
+            ("pool", "set", "--pool", "etl", "--virtual-cluster", "vc", "--limit-virtual-cluster"),
+            "a virtual cluster takes a limit of 1 to 1000",
         ),
         (("cluster", "limit", "--runs", "many"), "--runs: 'many' is not a whole number."),
         (("--workspace", "Not One", "user", "create", "--user", "ada"), "is not a workspace name"),
