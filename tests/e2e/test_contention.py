@@ -101,6 +101,7 @@ class Watch:
     def stop(self) -> None:
         """Look no more."""
         self._stop.set()
+        assert self.thread.is_alive(), "nobody has looked since"
         self.thread.join(60)
 
     def _sample(self) -> None:
@@ -109,8 +110,8 @@ class Watch:
                 (before,) = _items(self._sandbox, "#cluster#default")
                 holds = [json.loads(item["doc"]["S"]) for item in _items(self._sandbox, "#holds#default")]
                 (after,) = _items(self._sandbox, "#cluster#default")
-            except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, ValueError):
-                continue  # the sandbox is down
+            except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError, ValueError, KeyError):
+                continue  # the sandbox is down, or just coming up
             self.samples += 1
             self._look(before)
             if before["version"] == after["version"]:
@@ -179,7 +180,7 @@ def test_three_hundred_applications_share_three_pools_while_all_workers_are_kill
     eventually(all_over, "the end of all runs", SECONDS, pause=1)
     watch.stop()
     assert not watch.wrong, watch.wrong[:5]
-    assert watch.samples and watch.compared
+    assert watch.samples > RUNS / 10 and watch.compared, "the ledger was hardly looked at"
     assert watch.most["cluster"] > 1, "they never ran at once"
     records = {label: run_record(sandbox, run) for label, run in runs.items()}
     assert Counter(record["state"] for record in records.values()) == {"SUCCEEDED": RUNS}
