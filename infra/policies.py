@@ -91,6 +91,9 @@ _MAIL = Grant(("ses:SendEmail",), (own_arn("ses", "identity/*"),), {"StringEqual
 """Whatever identity stands behind the deployment's sender: the address, or one of the domains above it."""
 
 _LOOK_AT_EXECUTION = Grant(("states:DescribeExecution",), (RUN_EXECUTIONS,))
+_ROUSE = Grant(("states:SendTaskFailure",), (RUN_MACHINE,))
+"""Having an execution look for itself: its wait fails, which leads to Check."""
+
 _WAKE = Grant(("states:SendTaskSuccess",), (RUN_MACHINE,))
 _ARM = (
     _START_RING,
@@ -148,8 +151,19 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         _LINK,
     ),
     "dispatch": (*_DISPATCH, _START_RUN),
-    "follow": (*_RECORDS, _DELETE, _WAKE, _LIST_JOB, _STOP_DRIVER, _LOOK_AT_DRIVER, *_ARM, _DISARM, _START_NOTIFY),
-    "launch": (*_DRIVE, _WAKE),
+    "follow": (
+        *_RECORDS,
+        _DELETE,
+        _WAKE,
+        _ROUSE,
+        _LIST_JOB,
+        _STOP_DRIVER,
+        _LOOK_AT_DRIVER,
+        *_ARM,
+        _DISARM,
+        _START_NOTIFY,
+    ),
+    "launch": (*_DRIVE, _WAKE, _ROUSE),
     "check": _DRIVE,
     "finish": (*_RECORDS, *_DELIVER, _DELETE, _RELEASE, _WRITE_SPECS, _LOOK_AT_DRIVER),
     "engine_event": (*_RECORDS, _LOOK_AT_DRIVER, _STOP_DRIVER, _WAKE),

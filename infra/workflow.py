@@ -48,7 +48,7 @@ def _task(arn: Any, payload: Mapping[str, Any] | str, *, token: bool = False, **
 def run_machine(arn: FunctionArn) -> dict[str, Any]:
     """The run state machine. Input: workspace, run, generation, patience (seconds that Launch waits for news)."""
     to_check = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "Check"}]
-    with_token = {**_ABOUT, "token.$": "$$.Task.Token"}
+    with_token = {**_ABOUT, "token.$": "$$.Task.Token", "waited.$": "$.patience"}
     return {
         "Comment": "Drives one generation of one run",
         "StartAt": "Launch",
@@ -91,7 +91,7 @@ def run_machine(arn: FunctionArn) -> dict[str, Any]:
             },
             "Watch": _task(
                 arn("launch"),
-                {**with_token, "waited.$": "$.patience"},
+                with_token,
                 token=True,
                 TimeoutSecondsPath="$.patience",
                 ResultPath=None,

@@ -175,6 +175,14 @@ def _make(ports: Ports, call: Call, request: Request, choose: _Chooser, *, pool:
     raise Conflict("Too many submissions at once; please try again.")
 
 
+def replayed(ports: Ports, call: Call, token: str) -> Submitted | None:
+    """What an idempotency token answers that has made a run, whatever else the request says (seed 004, "Run now"); None
+    for a token that is new. Raises Gone when its run was deleted."""
+    once = key(Idempotency, call.workspace, token)
+    known: Idempotency | None = read(ports, call, [once]).get(once)
+    return _replayed(known) if known else None
+
+
 def _replayed(known: Idempotency) -> Submitted:
     if known.deleted:
         raise Gone("Run", known.run, field="idempotency_token")

@@ -43,7 +43,8 @@ def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str
     """Bring a run as far as it goes now: to a driver that was asked for, and is looked at.
 
     `token` is the task token of the execution that will wait; it is kept for whoever hears of the driver's end, and
-    completed here when there is nothing to wait for. `waited` is how long the execution waited last.
+    completed here when there is nothing to wait for. `waited` is how long the execution waited last, or, when it brings
+    a token, how long it will wait now: if the deadline has come nearer than that meanwhile, it is roused.
     """
     found = _take(ports, workspace, run, generation, token)
     if found is None or found.ended:
@@ -65,7 +66,15 @@ def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str
         return _over(ports, token)
     if found.state is RunState.RUNNING:
         deliver_logs(ports, found)
-    return Progress(False, _patience(ports, _strike(ports, found, job), waited))
+    found = _strike(ports, found, job)
+    progress = Progress(False, _patience(ports, found, waited))
+    if token and found.intent is Intent.NONE and progress.wait + SLACK_S < waited:
+        ports.workflows.wake(token)
+    return progress
+
+
+SLACK_S = 5
+"""By how many seconds a wait may outlast the deadline: it was reckoned a moment before it began."""
 
 
 def _take(ports: Ports, workspace: str, run: int, generation: int, token: str) -> Run | None:
@@ -304,6 +313,13 @@ def _tell(ports: Ports, run: Run, waiter: Waiter | None, engine: Engine, job: En
     observed = _observe(ports, run, job) if run.state is not RunState.GRANTED else run
     if job.ended and observed and waiter and waiter.generation == observed.generation:
         ports.workflows.complete(waiter.token)
+
+
+def rouse(ports: Ports, run: Run) -> None:
+    """Have the execution that waits for a run's driver look at the run again, and wait as long as is right now."""
+    _, waiter = _waited_for(ports, run.workspace, run.id)
+    if waiter and waiter.generation == run.generation:
+        ports.workflows.wake(waiter.token)
 
 
 def stop_driver(ports: Ports, run: Run) -> None:

@@ -18,7 +18,7 @@ from chalicelib.core.model import Job, JobActivity, QueueRow, Run
 from chalicelib.core.states import RunState
 from chalicelib.observe import count, logger
 from chalicelib.ports import Ports
-from chalicelib.services import feed, jobs, notices, schedules, workflow
+from chalicelib.services import feed, jobs, notices, resets, schedules, workflow
 from chalicelib.services.dispatch import dispatch
 
 Decode = Callable[[Mapping[str, Any]], Any]
@@ -99,5 +99,9 @@ def _of_job(ports: Ports, before: Job | None, after: Job | None) -> None:
     """The images only say which job to look at, but for a job that is gone."""
     if (job := after or before) and any(j.schedule for j in (before, after) if j):
         schedules.arm(ports, job.workspace, job.id)
+    if before and after and resets.reaches(before, after):
+        logger().info(
+            "reset", job=external_name(after.workspace, after.id), runs=resets.reach(ports, after.workspace, after.id)
+        )
     if before and after is None:
         notices.tell_of_removal(ports, before)

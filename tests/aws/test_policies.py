@@ -118,8 +118,8 @@ def _s3(operation: str, told: Mapping[str, Any]) -> list[Need]:
 
 
 def _states(operation: str, told: Mapping[str, Any]) -> list[Need]:
-    if operation == "SendTaskSuccess":  # the token is the run machine's; IAM is asked about that machine
-        return [("states:SendTaskSuccess", arn("states", f"stateMachine:{STACK}-run"), {})]
+    if operation in {"SendTaskSuccess", "SendTaskFailure"}:  # the token is the run machine's; so IAM is asked of that
+        return [(f"states:{operation}", arn("states", f"stateMachine:{STACK}-run"), {})]
     return [(f"states:{operation}", told.get("stateMachineArn") or told["executionArn"], {})]
 
 
@@ -672,6 +672,24 @@ def _secrets(story: Story) -> None:
         assert api("POST", f"{base}/{verb}", {"scope": "s", **gone}).status == 200
 
 
+def _resets(story: Story) -> None:
+    """A time-out that reaches a run which has a driver, and one that came nearer while its execution was on the way."""
+    api = story.world.api
+    settings = {k: v for k, v in submission().items() if k != "run_name"} | {"timeout_seconds": 100_000}
+    job = api("POST", "/api/2.0/jobs/create", settings).body["job_id"]
+    run = api("POST", "/api/2.0/jobs/run-now", {"job_id": job}).body["run_id"]
+    story.world.pump()
+    story.drive("launch", run)
+    changed = {"job_id": job, "new_settings": {**settings, "timeout_seconds": 200_000}}
+    assert api("POST", "/api/2.0/jobs/reset", changed).status == 200
+    story.world.pump()
+    assert story.record(run).spec.policy.timeout_ms == 200_000_000
+    sooner = replace(story.record(run).spec.policy, timeout_ms=30_000)
+    edit_run(story.world.ports, "main", run, lambda r: replace(r, spec=replace(r.spec, policy=sooner)))
+    story.drive("launch", run)
+    assert api("POST", "/api/2.0/jobs/delete", {"job_id": job}).status == 200
+
+
 def _notices(story: Story) -> None:
     """Notices that the stream makes, that a reminder makes, and one whose delivery never began."""
     world = story.world
@@ -737,6 +755,7 @@ def lived() -> Iterator[World]:
             _tree,
             _secrets,
             _rings,
+            _resets,
             _notices,
             _repairs,
         ):

@@ -146,10 +146,11 @@ class Cloud(World):
 
     def _launch(self, execution: Execution, event: dict[str, Any]) -> None:
         token = f"{execution.run}.{execution.generation}#{self.tripwire.calls}.{self.clock.now()}.{id(event)}"
-        waited = {"waited": execution.patience} if execution.state == "Watch" else {}
         execution.state, execution.token = "Waiting", token
         execution.times_out_at = self.clock.now() + execution.patience * 1000
-        done = self._survives(lambda: executions.launch_worker(self.ports, {**event, "token": token, **waited}))
+        done = self._survives(
+            lambda: executions.launch_worker(self.ports, {**event, "token": token, "waited": execution.patience})
+        )
         if not done and execution.state == "Waiting":  # else the token was completed before the worker died
             execution.state, execution.token = "Check", ""
 

@@ -78,16 +78,27 @@ def _waiting(ports: Ports, call: Call, run: Run) -> str:
     return place.message if place else ""
 
 
+def _token(fields: dict[str, Any]) -> str:
+    """The idempotency token of a request, empty when there is none or it is not one."""
+    token = fields.get("idempotency_token")
+    return token if isinstance(token, str) and len(token) <= 64 else ""
+
+
+def _replayed(ports: Ports, call: Call, request: Request) -> submission.Submitted | None:
+    """The run that the request's token has made, before anything else is looked at."""
+    token = _token(request.fields)
+    return submission.replayed(ports, call, token) if token else None
+
+
 def _want_submission(ports: Ports, workspace: str, request: Request) -> Collection[Key]:
     fields = quiet_fields(request)
-    token = fields.get("idempotency_token")
     cluster = fields.get("new_cluster")
     pool = cluster.get("instance_pool_id") if isinstance(cluster, dict) else None
     return submission.submission_keys(
         ports,
         workspace,
         pool=pool if isinstance(pool, str) and 0 < len(pool) <= schemas.MAX_POOL_NAME else "default",
-        idempotency=token if isinstance(token, str) and len(token) <= 64 else "",
+        idempotency=_token(fields),
         job=_id(fields, "job_id") or NO_JOB,
     )
 
@@ -148,28 +159,36 @@ def delete(ports: Ports, call: Call, request: Request) -> Answer:
 
 def run_now(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/run-now."""
+    made = _replayed(ports, call, request) or _run_now(ports, call, request)
+    number = made.number_in_job or runs.get_run(ports, call, made.run).number_in_job
+    return Answer({"run_id": made.run, "number_in_job": number})
+
+
+def _run_now(ports: Ports, call: Call, request: Request) -> submission.Submitted:
     now = reading.parse(schemas.RunNow, request.fields)
     locate = _locate(ports, call.workspace)
-    made = submission.run_job(
+    return submission.run_job(
         ports,
         call,
         now.job_id,
         submission.Request(idempotency=now.idempotency_token, fields=tasks.RUN_NOW_FIELDS),
         lambda job: tasks.overridden(job, now, locate),
     )
-    number = made.number_in_job or runs.get_run(ports, call, made.run).number_in_job
-    return Answer({"run_id": made.run, "number_in_job": number})
 
 
 def submit(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /jobs/runs/submit."""
+    made = _replayed(ports, call, request) or _submit(ports, call, request)
+    return Answer({"run_id": made.run})
+
+
+def _submit(ports: Ports, call: Call, request: Request) -> submission.Submitted:
     raw = request.fields
     reading.refuse_multi_task(raw)
     body = reading.parse(schemas.RunsSubmit, raw)
     spec = mapping.submit_spec(body, raw, _locate(ports, call.workspace))
     asked = submission.Request(idempotency=body.idempotency_token, fields=tasks.field_names(spec))
-    made = submission.submit(ports, call, spec, asked)
-    return Answer({"run_id": made.run})
+    return submission.submit(ports, call, spec, asked)
 
 
 def _shown_listing(call: Call, query: schemas.RunsList) -> Listing:
