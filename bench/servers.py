@@ -78,11 +78,15 @@ def prepared_home(directory: Path) -> Path:
     return home
 
 
+NO_LIMITS = {"MAX_ACTIVE_RUNS": "1000000", "MAX_MADE_IN_HOUR": "1000000"}
+"""A bench submits more runs at once than a workspace takes by default."""
+
+
 @contextmanager
 def sandbox(directory: Path) -> Iterator[Sandbox]:
     """A sandbox of its own, ended with its drivers afterwards."""
     home, port = prepared_home(directory), free_port()
-    told = {"HOME": str(home), "PORT": str(port), "TOKEN": TOKEN, "MAX_DRIVERS": "1"}
+    told = {"HOME": str(home), "PORT": str(port), "TOKEN": TOKEN, "MAX_DRIVERS": "1", **NO_LIMITS}
     environment = {**os.environ, **{f"SPARKPLANE_{name}": value for name, value in told.items()}}
     with (directory / "sandbox.log").open("wb") as log:
         command = [sys.executable, "-m", "sandbox"]

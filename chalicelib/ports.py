@@ -23,6 +23,7 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    JobTally,
     Move,
     Notice,
     Pool,
@@ -46,6 +47,7 @@ Record = (
     Run
     | Job
     | JobActivity
+    | JobTally
     | Pool
     | Ledger
     | QueueRow
@@ -74,6 +76,7 @@ KEY_FIELDS: dict[type, tuple[str, ...]] = {
     Run: ("workspace", "id"),
     Job: ("workspace", "id"),
     JobActivity: ("workspace", "job"),
+    JobTally: ("workspace",),
     Pool: ("workspace", "name"),
     Ledger: ("cluster",),
     QueueRow: ("cluster", "workspace", "pool", "ready_at", "run"),
@@ -575,6 +578,9 @@ class Settings:
     absolute_paths: str = "image"
     default_spark: str = "3.5"
     webhook_networks: tuple[str, ...] = ()
+    max_active_runs: int = 1000
+    max_jobs: int = 12_000
+    max_made_in_hour: int = 10_000
 
     @property
     def retention_ms(self) -> int:

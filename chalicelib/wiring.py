@@ -3,7 +3,8 @@
 Environment: SPARKPLANE_TABLE, SPARKPLANE_BUCKET, SPARKPLANE_RUN_MACHINE, SPARKPLANE_NOTIFY_MACHINE,
 SPARKPLANE_RING_MACHINE, SPARKPLANE_RING_FUNCTION, SPARKPLANE_SCHEDULE_ROLE, SPARKPLANE_SCHEDULE_GROUP,
 SPARKPLANE_VIRTUAL_CLUSTER, SPARKPLANE_EXECUTION_ROLE, SPARKPLANE_API_URL; optional: SPARKPLANE_WORKSPACE,
-SPARKPLANE_RETENTION_DAYS, SPARKPLANE_DEFAULT_SPARK, SPARKPLANE_MAIL_FROM (the sender of e-mails),
+SPARKPLANE_RETENTION_DAYS, SPARKPLANE_MAX_ACTIVE_RUNS, SPARKPLANE_MAX_JOBS, SPARKPLANE_MAX_MADE_IN_HOUR (the workspace's
+limits), SPARKPLANE_DEFAULT_SPARK, SPARKPLANE_MAIL_FROM (the sender of e-mails),
 SPARKPLANE_HISTORY_URL (where history servers are reached, see `aws.relay`), and
 SPARKPLANE_URI_SCHEMES, SPARKPLANE_HTTPS_HOSTS and SPARKPLANE_WEBHOOK_NETWORKS (comma-separated).
 """
@@ -29,6 +30,9 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         uri_schemes=schemes or defaults.uri_schemes,
         https_hosts=tuple(host.lower() for host in _listed(environment.get("SPARKPLANE_HTTPS_HOSTS", ""))),
         default_spark=environment.get("SPARKPLANE_DEFAULT_SPARK", defaults.default_spark),
+        max_active_runs=int(environment.get("SPARKPLANE_MAX_ACTIVE_RUNS", defaults.max_active_runs)),
+        max_jobs=int(environment.get("SPARKPLANE_MAX_JOBS", defaults.max_jobs)),
+        max_made_in_hour=int(environment.get("SPARKPLANE_MAX_MADE_IN_HOUR", defaults.max_made_in_hour)),
         webhook_networks=_listed(environment.get("SPARKPLANE_WEBHOOK_NETWORKS", "")),
     )
 

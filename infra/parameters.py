@@ -56,6 +56,11 @@ PARAMETERS: Json = {
         "below example.com. Empty: any host."
     ),
     "DefaultSpark": _text("The Spark version of runs that name none.", _DEFAULTS.default_spark),
+    "MaxActiveRuns": _number("Runs of a workspace that may live at once.", _DEFAULTS.max_active_runs, MinValue=1),
+    "MaxJobs": _number("Saved jobs of a workspace.", _DEFAULTS.max_jobs, MinValue=1),
+    "MaxMadeInHour": _number(
+        "Runs and jobs that a workspace may make in one hour.", _DEFAULTS.max_made_in_hour, MinValue=1
+    ),
     "MailFrom": _text(
         "The sender of e-mails: an address that SES has verified, itself or by its domain. Empty: none are sent."
     ),

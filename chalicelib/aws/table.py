@@ -8,6 +8,7 @@ other attributes exist only where DynamoDB itself needs them (indexes, stream fi
 | Run | `<ws>#run#<run>` | `run` | id |
 | Job | `<ws>#job#<job>` | `job` | id |
 | JobActivity | `<ws>#job#<job>` | `activity` | id, together with the job |
+| JobTally | `<ws>#jobs` | `tally` | workspace |
 | Pool | `<ws>#pool#<name>` | `pool` | name |
 | Idempotency | `<ws>#once#<token>` | `once` | the caller's token |
 | Token | `<ws>#token#<digest>` | `token` | digest of the text |
@@ -63,6 +64,7 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    JobTally,
     Move,
     Notice,
     NoticeStatus,
@@ -92,6 +94,7 @@ KEYS: Mapping[type, tuple[str, str]] = {
     Run: ("{0}#run#{1}", "run"),
     Job: ("{0}#job#{1}", "job"),
     JobActivity: ("{0}#job#{1}", "activity"),
+    JobTally: ("{0}#jobs", "tally"),
     Pool: ("{0}#pool#{1}", "pool"),
     Idempotency: ("{0}#once#{1}", "once"),
     Token: ("{0}#token#{1}", "token"),

@@ -78,6 +78,18 @@ class TooMany(SparkplaneError):
     """A limit on counts or rates was reached; trying again later may help."""
 
 
+class Exhausted(TooMany):
+    """A workspace has made as many runs and jobs as it may in this hour."""
+
+
+class QuotaExceeded(TooMany):
+    """A workspace keeps as many jobs as it may: `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The workspace has {limit} saved jobs, which is the most it can have.")
+        self.limit = limit
+
+
 class Conflict(SparkplaneError):
     """Somebody else changed what was read, and patience ran out. Trying again helps."""
 

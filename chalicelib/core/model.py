@@ -575,11 +575,31 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class FeedHead:
-    """The last sequence number of a workspace's feed, and how many runs ended in each state."""
+    """The last sequence number of a workspace's feed, how many runs came to each state, how many live (`active`), and
+    how many were made in an hour (`made_in_hour`, of the `hour`-th since 1970; retries are not counted).
+
+    Exact as far as the feed goes, which is about a second behind. `doubt` is by how much `active` was wrong when the
+    sweep last counted, if it was.
+    """
 
     workspace: str
     sequence: int = 0
     totals: Mapping[str, int] = field(default_factory=dict)
+    active: int = 0
+    hour: int = 0
+    made_in_hour: int = 0
+    doubt: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobTally:
+    """How many jobs a workspace keeps, and how many it made in an hour, counted as in FeedHead; exact at all times."""
+
+    workspace: str
+    saved: int = 0
+    hour: int = 0
+    made_in_hour: int = 0
     version: int = 0
 
 

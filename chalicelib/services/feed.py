@@ -9,6 +9,7 @@ from chalicelib.core.errors import Conflict
 from chalicelib.core.model import Event, FeedHead, FeedMark, Run
 from chalicelib.core.states import RunState
 from chalicelib.ports import Change, Clash, Page, Ports, Put, events_of, key
+from chalicelib.services.limits import counted
 from chalicelib.services.submission import ATTEMPTS
 
 BATCH = 30
@@ -51,7 +52,7 @@ def _append(ports: Ports, workspace: str, runs: Sequence[Run]) -> int:
             if run.version <= marks[run.id].run_version:
                 continue
             expires = ports.clock.now() + ports.settings.retention_ms
-            head = replace(head, sequence=head.sequence + 1, totals=_count(head, run))
+            head = replace(counted(head, run), sequence=head.sequence + 1, totals=_count(head, run))
             changes.append(Put(_event(run, head.sequence, expires)))
             marks[run.id] = replace(marks[run.id], run_version=run.version, expires_at=expires)
         if not changes:

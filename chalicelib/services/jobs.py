@@ -9,9 +9,10 @@ from typing import Any
 
 from chalicelib.core.errors import Conflict, NotFound, TooLarge
 from chalicelib.core.ids import RANDOM_BITS, make_id
-from chalicelib.core.model import NO_JOB, CronSchedule, Job, JobActivity, Pool, Run, RunSpec
+from chalicelib.core.model import NO_JOB, CronSchedule, Job, JobActivity, JobTally, Pool, Run, RunSpec
 from chalicelib.core.states import Intent
 from chalicelib.ports import Clash, Delete, Ports, Put, jobs_of_workspace, key, runs_of_job
+from chalicelib.services import limits
 from chalicelib.services.access import Call, read
 from chalicelib.services.listings import pages
 from chalicelib.services.runs import cancel, edit_run
@@ -34,18 +35,19 @@ class Definition:
 
 
 def create_job(ports: Ports, call: Call, wanted: Definition) -> Job:
-    """Save a job. Raises Invalid, and NotFound for its pool."""
+    """Save a job. Raises Invalid, NotFound for its pool, and TooMany at the workspace's limits."""
     _check(ports, call, wanted)
     for attempt in range(ATTEMPTS):
         ports.clock.pause(attempt)
         now = ports.clock.now()
         id = make_id(now, ports.dice.bits(RANDOM_BITS))
         job = _defined(Job(call.workspace, id, wanted.spec, call.principal.name, now), wanted, now)
+        tally = limits.with_one_more_job(ports, call)
         try:
-            ports.store.commit([Put(job), Put(JobActivity(call.workspace, id))])
+            ports.store.commit([Put(job), Put(JobActivity(call.workspace, id)), Put(tally)])
             return job
         except Clash:
-            continue
+            call = replace(call, snapshot={})
     raise Conflict("Too many jobs are being created at once; please try again.")
 
 
@@ -112,11 +114,13 @@ def delete_job(ports: Ports, call: Call, job: int) -> None:
     keys = [key(Job, call.workspace, job), key(JobActivity, call.workspace, job)]
     for attempt in range(ATTEMPTS):
         ports.clock.pause(attempt)
-        found = ports.store.fetch(keys)
+        found = ports.store.fetch([*keys, key(JobTally, call.workspace)])
+        tally = found.pop(key(JobTally, call.workspace), None)
         if not found:
             return
+        fewer = [Put(replace(tally, saved=tally.saved - 1))] if tally and keys[0] in found else []
         try:
-            ports.store.commit([Delete(record) for record in found.values()])
+            ports.store.commit([*(Delete(record) for record in found.values()), *fewer])
             return
         except Clash:
             continue

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from chalicelib.core.capacity import Ledger, pool_key
-from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, TooMany, Unschedulable
+from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, Unschedulable
 from chalicelib.core.ids import RANDOM_BITS, make_id
 from chalicelib.core.model import (
     BOOTSTRAPPED,
@@ -30,12 +30,11 @@ from chalicelib.core.states import RunState
 from chalicelib.core.uris import check_files, image_uri
 from chalicelib.core.waiting import too_large
 from chalicelib.ports import Change, Clash, Key, Ports, Put, key
+from chalicelib.services import limits
 from chalicelib.services.access import Call, read
 
 ATTEMPTS = 20
 """How often a service reads again after a Clash before it gives up with Conflict."""
-
-MAX_ACTIVE_PER_JOB = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Request:
 
 def submission_keys(ports: Ports, workspace: str, *, pool: str, idempotency: str = "", job: int = NO_JOB) -> list[Key]:
     """What a submission reads: for a dialect's prefetch, so that it rides with the token."""
-    keys = [key(Pool, workspace, pool), key(Ledger, ports.settings.cluster)]
+    keys = [key(Pool, workspace, pool), key(Ledger, ports.settings.cluster), *limits.keys(workspace)]
     if idempotency:
         keys.append(key(Idempotency, workspace, idempotency))
     if job != NO_JOB:
@@ -76,7 +75,8 @@ def submission_keys(ports: Ports, workspace: str, *, pool: str, idempotency: str
 
 
 def submit(ports: Ports, call: Call, spec: RunSpec, request: Request) -> Submitted:
-    """Make a run of a spec. Raises Invalid, NotFound (the pool), Unschedulable, Gone (the token's run was deleted)."""
+    """Make a run of a spec. Raises Invalid, NotFound (the pool), Unschedulable, TooMany, Gone (the token's run was
+    deleted)."""
     check_spec(ports, spec, request.fields)
     check_nesting(ports, call, spec, field=request.fields.get("program", "program"))
     return _make(ports, call, request, lambda found: (spec, None, None), pool=spec.pool)
@@ -165,8 +165,7 @@ def _make(ports: Ports, call: Call, request: Request, choose: _Chooser, *, pool:
         if spec.pool != pool:
             found |= read(ports, call, [key(Pool, call.workspace, spec.pool)])
         run = _new_run(ports, call, request, _with_defaults(ports, call, spec, found), activity)
-        ledger = found.get(key(Ledger, ports.settings.cluster))
-        run = _judge(run, saved, activity, ledger, request)
+        run = _judge(ports, run, saved, activity, request, found)
         try:
             ports.store.commit(_changes(ports, run, activity, request))
             return Submitted(run.id, run.number_in_job, True, run)
@@ -217,19 +216,34 @@ def _new_run(ports: Ports, call: Call, request: Request, spec: RunSpec, activity
     )
 
 
-def _judge(run: Run, saved: Job | None, activity: JobActivity | None, ledger: Ledger | None, request: Request) -> Run:
-    """The run as it is to be created: queued, skipped at its job's limit, or refused as too large."""
+def _judge(
+    ports: Ports,
+    run: Run,
+    saved: Job | None,
+    activity: JobActivity | None,
+    request: Request,
+    found: Mapping[Key, object],
+) -> Run:
+    """The run as it is to be created: queued, skipped at its job's limit, or refused at the workspace's limits or as
+    too large. A schedule that comes to the workspace's limits makes a run that is skipped, for all to see."""
     if saved and activity and len(activity.active) >= saved.max_concurrent_runs:
         message = f"The job is at its limit of {saved.max_concurrent_runs} concurrent runs."
-        return replace(
-            run, state=RunState.SKIPPED, reason="MAX_CONCURRENT_RUNS", message=message, ended_at=run.created_at
-        )
-    if activity and len(activity.active) >= MAX_ACTIVE_PER_JOB:
-        raise TooMany(f"There are already {len(activity.active)} active runs (limit: {MAX_ACTIVE_PER_JOB}).")
-    never = too_large(ledger, pool_key(run.workspace, run.spec.pool), run.spec.amount()) if ledger else None
+        return _skipped(run, "MAX_CONCURRENT_RUNS", message)
+    refused = limits.of_runs(ports, run.workspace, found)
+    if refused and request.trigger is Trigger.SCHEDULE:
+        return _skipped(run, "WORKSPACE_LIMIT", refused.message)
+    if refused:
+        raise refused
+    ledger = found.get(key(Ledger, ports.settings.cluster))
+    where = pool_key(run.workspace, run.spec.pool)
+    never = too_large(ledger, where, run.spec.amount()) if isinstance(ledger, Ledger) else None
     if never and not request.park_oversized:
         raise Unschedulable(never.message, field="size")
     return replace(run, reason="OVERSIZED", message=never.message) if never else run
+
+
+def _skipped(run: Run, reason: str, message: str) -> Run:
+    return replace(run, state=RunState.SKIPPED, reason=reason, message=message, ended_at=run.created_at)
 
 
 def _changes(ports: Ports, run: Run, activity: JobActivity | None, request: Request) -> list[Change]:

@@ -17,7 +17,7 @@ from chalicelib.core.ids import parse_external_name
 from chalicelib.core.model import Hold, Pool, Run
 from chalicelib.core.states import Intent
 from chalicelib.ports import Clash, Delete, Ports, Put, Release, holds_of, key
-from chalicelib.services import notices
+from chalicelib.services import limits, notices
 from chalicelib.services.dispatch import dispatch
 from chalicelib.services.listings import pages
 from chalicelib.services.runs import cancel, edit_run
@@ -55,6 +55,7 @@ def sweep(ports: Ports, cluster: str) -> Repairs:
     missed = recover(ports, cluster)
     notices.recall(ports, holds)
     undelivered = notices.recover(ports, cluster)
+    limits.recount(ports, cluster)
     dispatch(ports, cluster)
     return Repairs(restarted, strays, drifts, missed, len(holds), undelivered)
 

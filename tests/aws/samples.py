@@ -20,6 +20,7 @@ from chalicelib.core.model import (
     Idempotency,
     Job,
     JobActivity,
+    JobTally,
     Language,
     Move,
     Notice,
@@ -152,7 +153,8 @@ RECORDS: list[Record] = [
     SecretScope("main", "b", "B", "alice", 1, {"k": 2}, {"users": "READ"}),
     SecretValue("main", "b", "k", "eA==", False),
     Event("main", 9, 42, 3, 7, "etl", RunState.FAILED, 5, "EXIT_CODE", "no", 1_780_000_000_000),
-    FeedHead("main", 9, {"FAILED": 2}),
+    FeedHead("main", 9, {"FAILED": 2}, 3, 497_000, 5, -1),
+    JobTally("main", 12, 497_000, 5),
     FeedMark("main", 42, 3, 1_780_000_000_000),
 ]
 

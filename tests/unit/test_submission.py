@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, SparkplaneError, TooMany, Unschedulable
+from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, SparkplaneError, Unschedulable
 from chalicelib.core.model import Files, Idempotency, Job, JobActivity, Program, ProgramKind, Run, RunSpec, Trigger
 from chalicelib.core.states import RunState
 from chalicelib.ports import Change, key
@@ -18,7 +18,6 @@ from chalicelib.services.jobs import Definition, create_job
 from chalicelib.services.pools import ensure_pool
 from chalicelib.services.runs import delete_run
 from chalicelib.services.submission import (
-    MAX_ACTIVE_PER_JOB,
     Request,
     Submitted,
     run_job,
@@ -259,13 +258,6 @@ def test_the_same_token_in_a_jobs_run_is_the_same_run_and_takes_no_number(cloud:
     first, again = run_of(cloud, job, idempotency="once"), run_of(cloud, job, idempotency="once")
     assert (again.run, again.created) == (first.run, False)
     assert cloud.store.get(JobActivity, "main", job).last_number == 1
-
-
-def test_a_job_has_at_most_a_thousand_active_runs(cloud: Cloud) -> None:
-    job = job_of(cloud, limit=MAX_ACTIVE_PER_JOB + 5)
-    activity = cloud.store.get(JobActivity, "main", job)
-    cloud.store.records[key(JobActivity, "main", job)] = replace(activity, active=frozenset(range(MAX_ACTIVE_PER_JOB)))
-    refused(cloud, TooMany, lambda: run_of(cloud, job))
 
 
 def test_a_job_that_does_not_exist_is_not_found(cloud: Cloud) -> None:

@@ -18,6 +18,8 @@ _CODES: Mapping[type[SparkplaneError], tuple[int, str]] = {
     e.Unauthenticated: (401, "UNAUTHENTICATED"),
     e.Forbidden: (403, "PERMISSION_DENIED"),
     e.TooMany: (429, "REQUEST_LIMIT_EXCEEDED"),
+    e.Exhausted: (429, "RESOURCE_EXHAUSTED"),
+    e.QuotaExceeded: (400, "QUOTA_EXCEEDED"),
     e.Conflict: (503, "TEMPORARILY_UNAVAILABLE"),
     e.Unfinished: (503, "TEMPORARILY_UNAVAILABLE"),
     NoSuchRoute: (404, "ENDPOINT_NOT_FOUND"),
@@ -52,12 +54,21 @@ _HEADERS: Mapping[int, Mapping[str, str]] = {
 }
 
 
+_QUOTA = (
+    "The quota for the number of jobs has been reached. The current quota is {}. This quota is only applied to jobs "
+    "created through the UI or through the /jobs/create endpoint, which are displayed in the Jobs UI. Delete jobs that "
+    "are no longer needed, or submit one-time runs with the /jobs/runs/submit endpoint, on which there is no quota."
+)
+
+
 def render(error: SparkplaneError, request: Request) -> Answer:
     """An error as Databricks says it."""
     own = next((codes for prefix, codes in _CODES_BELOW.items() if request.path.startswith(prefix)), {})
     codes = {**_CODES, **own}
     status, code = next(codes[cls] for cls in type(error).__mro__ if cls in codes)
     headers = dict(_HEADERS.get(status, {}))
+    if isinstance(error, e.Exhausted):
+        headers["Retry-After"] = "60"
     if isinstance(error, WrongMethod):
         headers["Allow"] = ", ".join(error.allowed)
     return Answer({"error_code": code, "message": _message(error, request)}, status, headers)
@@ -66,6 +77,8 @@ def render(error: SparkplaneError, request: Request) -> Answer:
 def _message(error: SparkplaneError, request: Request) -> str:
     if isinstance(error, e.Gone):
         return f"{error.kind} {error.id} has been deleted; its idempotency token cannot be used again."
+    if isinstance(error, e.QuotaExceeded):
+        return _QUOTA.format(error.limit)
     if isinstance(error, e.NotFound) and error.field == "path":
         return f"No file or directory exists on path {error.id}."
     if isinstance(error, NoSuchRoute):
