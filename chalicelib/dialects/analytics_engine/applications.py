@@ -87,7 +87,9 @@ def delete_application(ports: Ports, call: Call, request: Request) -> Answer:
 
 APPLICATIONS = f"{BASE}/spark_applications"
 OPERATIONS = [
-    Operation("POST", APPLICATIONS, create_application, want_pool),
+    Operation(
+        "POST", APPLICATIONS, create_application, lambda p, w, r: submission.submission_keys(p, w, pool="default")
+    ),
     Operation("GET", APPLICATIONS, list_applications, want_pool),
     Operation("GET", f"{APPLICATIONS}/{{application_id}}", get_application, want_application),
     Operation("DELETE", f"{APPLICATIONS}/{{application_id}}", delete_application, want_application),
