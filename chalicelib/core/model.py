@@ -157,6 +157,15 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """Files of which the driver gets a copy: a prefix of the workspace's files, and where the copy is to be."""
+
+    name: str
+    prefix: str
+    mount_path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Size:
     """What the run asks of the cluster. `executors_max` above `executors` asks for dynamic allocation; a Python program
     without executors runs its tasks in the driver."""
@@ -276,6 +285,7 @@ class RunSpec:
     notifications: Notifications = Notifications()
     references: References = References()
     preparation: Preparation = Preparation()
+    volumes: tuple[Volume, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     late_schemes: tuple[str, ...] = ()
     logs_to: str = ""

@@ -48,7 +48,11 @@ SENTENCES: Mapping[str, str] = {"ProgramNotFound": "PROGRAM_NOT_FOUND", "Noteboo
 """Error types of the bootstrap's own whose message is a whole sentence -> the reason: there is no program to run; a
 notebook's end that is no exception of its own."""
 
-_NOT_PREPARED = {"sparkplane.InitScript": "INIT_SCRIPT_FAILED", "sparkplane.Library": "LIBRARY_FAILED"}
+_NOT_PREPARED = {
+    "sparkplane.InitScript": "INIT_SCRIPT_FAILED",
+    "sparkplane.Library": "LIBRARY_FAILED",
+    "sparkplane.Volume": "VOLUME_FAILED",
+}
 """The error types by which the bootstrap says that the machine could not be made ready for the program, and the reason
 that the run ends for."""
 

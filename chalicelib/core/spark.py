@@ -314,7 +314,11 @@ def _properties(spec: RunSpec) -> dict[str, str]:
         if native
     }
     final = {**_final(sized, spec.conf), **scheduler_conf(spec.placement)}
-    return {"spark.app.name": spec.name, **sized, **environment, **spec.conf, **final}
+    mounts = {
+        f"spark.kubernetes.driver.volumes.emptyDir.volume-{number}.mount.path": volume.mount_path
+        for number, volume in enumerate(spec.volumes)
+    }
+    return {"spark.app.name": spec.name, **mounts, **sized, **environment, **spec.conf, **final}
 
 
 def _final(sized: Mapping[str, str], conf: Mapping[str, str]) -> dict[str, str]:

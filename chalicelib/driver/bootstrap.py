@@ -50,7 +50,8 @@ def main(config: Mapping[str, Any]) -> NoReturn:
     executors), "secrets" (optional: like environment, but never in a Spark conf, so it reaches the driver's Python and
     Python workers only) and "image_roots" (see `program`). Optional too: "init_scripts" ([{"uri" or "text", "label"}])
     with their "init_environment"; "libraries" ([{"kind": "pypi", "whl", "egg" or "cran", "name": a package or URI,
-    "repo", "label"}]); "local_cores" (the run has no executors: its tasks run in the driver, so many at once).
+    "repo", "label"}]); "volumes" ([{"name", "mount_path"}]); "local_cores" (the run has no executors: its tasks run in
+    the driver, so many at once).
     """
     secrets = dict(config.get("secrets") or {})
     reporter = Reporter(config.get("api") or "", config["run"], config["secret"])
@@ -75,7 +76,12 @@ def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter)
 
             return run_notebook(config, sorted(secrets))
         path = find_program(program["uri"], roots, fetched_by_spark_submit)
+        places = _staged(config)
         arguments = [map_argument(argument, roots) for argument in program.get("arguments") or ()]
+        if places:
+            from .volumes import map_argument as map_volumes
+
+            arguments = [map_volumes(argument, places) for argument in arguments]
     except ProgramNotFound as error:
         return Outcome(SystemExit(f"sparkplane: {error}"), describe_text("ProgramNotFound", str(error)))
     except NotPrepared as error:
@@ -84,6 +90,18 @@ def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter)
         sys.excepthook(type(error), error, error.__traceback__)
         return Outcome(SystemExit(1), describe(error, error.__traceback__))
     return run_main(path, arguments)
+
+
+def _staged(config: Mapping[str, Any]) -> dict[str, str]:
+    """Where the run's volumes are, by mount path. Raises NotPrepared."""
+    if not config.get("volumes"):
+        return {}
+    from .volumes import NotStaged, stage
+
+    try:
+        return stage(config["volumes"], config.get("api") or "", config["run"], config["secret"])
+    except NotStaged as error:
+        raise NotPrepared("sparkplane.Volume", str(error)) from None
 
 
 class NotPrepared(Exception):

@@ -36,6 +36,7 @@ def launch_of(ports: Ports, run: Run) -> Launch:
         "environment": dict(run.spec.environment),
         "image_roots": list(IMAGE_ROOTS),
         **_preparation(run),
+        **({"volumes": [asdict(volume) for volume in run.spec.volumes]} if run.spec.volumes else {}),
     }
     entry = f"{run.workspace}/runs/{run.id}/launch.py"
     ports.blobs.put(entry, launch_file(config).encode(), "text/x-python")

@@ -507,9 +507,23 @@ def _applications(story: Story) -> None:
         assert api("GET", path).status == 200
     assert api("GET", f"{base}/spark_applications", state="accepted").status == 200
     assert api("DELETE", one).status == 204
+    _volumes(story, f"{base}/spark_applications")
     _instances(api, base)
     _history(story, base)
     _identities(story, login.body["token"])
+
+
+def _volumes(story: Story, path: str) -> None:
+    """A driver asks for the files of a volume."""
+    body = {"application_details": {"application": "/v/main.py"}, "volumes": [{"name": "v", "mount_path": "/v"}]}
+    assert story.world.api("POST", path, body).status == 202
+    story.world.pump()
+    run = max(hold.run for hold in story.world.ports.store.page(holds_of("default"), limit=500).records)
+    story.drive("launch", run)
+    asked = story.world.api("GET", f"/driver/v1/runs/main.{run}/volumes/0", token=_secret(story, run))
+    assert asked.status == 200, asked
+    story.end(run, "COMPLETED")
+    story.drive("finish", run)
 
 
 def _instances(api: Any, base: str) -> None:

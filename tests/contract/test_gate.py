@@ -30,6 +30,7 @@ DRIVERS = {
     ("POST", f"{_DOOR}/report"),
     ("POST", f"{_DOOR}/links"),
     ("GET", f"{_DOOR}/notebook"),
+    ("GET", f"{_DOOR}/volumes/{{number}}"),
     ("GET", f"{_DOOR}/secrets"),
     ("GET", f"{_DOOR}/secrets/{{scope}}"),
     ("GET", f"{_DOOR}/secrets/{{scope}}/{{key}}"),
@@ -59,6 +60,7 @@ def filled(path: str, instance: str = STRAY) -> str:
         path.replace("{instance_id}", instance)
         .replace("{application_id}", STRAY)
         .replace("{run}", "main.1")
+        .replace("{number}", "0")
         .replace("{scope}", "scope")
         .replace("{key}", "key")
         .replace("{proxy+}", "api/2.0/nothing/here")

@@ -3,6 +3,7 @@ applications, and its history server."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -180,3 +181,25 @@ def _port(sandbox: Sandbox) -> int | None:
 
 def _pid(sandbox: Sandbox) -> int:
     return int(json.loads((_servers(sandbox)[0] / "driver.json").read_text())["pid"])
+
+
+PROGRAM = """
+import sys
+print("argument", sys.argv[1].endswith("/in.txt"), open(sys.argv[1]).read(), flush=True)
+"""
+
+
+def test_a_program_and_its_data_come_from_a_volume(engine: Engine, sandbox: Sandbox) -> None:
+    files = {"main.py": PROGRAM, "data/in.txt": "forty-two"}
+    for name, text in files.items():
+        contents = base64.b64encode(text.encode()).decode()
+        body = {"path": f"/volumes/cpd-instance/jobs/{name}", "contents": contents, "overwrite": True}
+        sandbox.client().ok("POST", "/api/2.0/dbfs/put", body)
+    body = {
+        "application_details": {"application": "/myapp/main.py", "arguments": ["/myapp/data/in.txt"]},
+        "volumes": [{"name": "cpd-instance::jobs", "mount_path": "/myapp"}],
+    }
+    id = engine.ok("POST", "/spark_applications", body)["application_id"]
+    assert engine.ended(id)["state"] == "FINISHED"
+    (run,) = [one for one in sandbox.client().jobs("runs/list")["runs"] if one["run_name"] == "main.py"]
+    assert sandbox.client().jobs("runs/get-output", run_id=run["run_id"])["logs"] == "argument True forty-two\n"

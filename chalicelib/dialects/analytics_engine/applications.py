@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import to_uuid
 from chalicelib.core.model import RunKind
+from chalicelib.core.volumes import volume_name
 from chalicelib.dialects.analytics_engine.reading import (
     BASE,
     application_of,
@@ -36,9 +37,13 @@ def create_application(ports: Ports, call: Call, request: Request) -> Answer:
     view = pool_of(ports, call, request)
     raw = request.json
     body = mapping.parse(schemas.ApplicationRequest, raw)
-    if body.volumes:
-        raise Invalid("volumes are not supported by this service yet.", field="volumes")
     spec = mapping.application_spec(body.application_details, raw["application_details"], view.pool)
+    if body.volumes:
+        mounted = mapping.mounted(body.volumes)
+        spec = mapping.with_volumes(
+            spec, mounted, lambda v, path: ports.blobs.uri(volume_name(call.workspace, v, path))
+        )
+        spec = replace(spec, original={**spec.original, "volumes": raw["volumes"]})
     made = submission.submit(ports, call, spec, submission.Request(park_oversized=True, fields=mapping.FIELDS))
     uuid = to_uuid(made.run, "run", call.workspace, ports.secret())
     return Answer(mapping.accepted_body(uuid), 202)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.core.errors import Invalid, Malformed
-from chalicelib.core.model import Files, Pool, Program, ProgramKind, Run, RunSpec, Size
+from chalicelib.core.model import Files, Pool, Program, ProgramKind, Run, RunSpec, Size, Volume
 from chalicelib.core.quantities import parse_memory, whole_cores
 from chalicelib.core.spark import RELEASES, carried_by, check_conf, kind_of, size_from_conf, split_list
 from chalicelib.core.states import Intent, RunState
 from chalicelib.core.uris import check_files
+from chalicelib.core.volumes import check_volumes, volume, within
 from chalicelib.core.waiting import Reason, Waiting
-from chalicelib.dialects.analytics_engine.schemas import ApplicationDetails
+from chalicelib.dialects.analytics_engine.schemas import ApplicationDetails, VolumeRequest
 from chalicelib.dialects.wire import M, Misfit, fit
 
 DIALECT = "analytics_engine"
@@ -108,6 +110,46 @@ def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: 
         spark_version=details.runtime.spark_version if details.runtime else "",
         dialect=DIALECT,
         original={"application_details": dict(raw), "defaults": dict(pool.conf)},
+    )
+
+
+def mounted(volumes: Sequence[VolumeRequest]) -> tuple[Volume, ...]:
+    """The volumes of a request. They are copies to read: one that must take what is written is refused."""
+    for number, told in enumerate(volumes):
+        if not told.read_only:
+            field = f"volumes.{number}.read_only"
+            message = "a volume is a copy that is read; results are written to s3:// or dbfs:/ instead."
+            raise Invalid(f"{field}: {message}", field=field)
+    made = tuple(
+        volume(told.name, told.mount_path, told.source_sub_path, field=f"volumes.{number}")
+        for number, told in enumerate(volumes)
+    )
+    check_volumes(made)
+    return made
+
+
+def with_volumes(spec: RunSpec, volumes: tuple[Volume, ...], uri: Callable[[Volume, str], str]) -> RunSpec:
+    """The spec with volumes. A program or file that is named by its place in one is named by its URI instead; only a
+    Python program has a driver of ours beside it, which brings the rest."""
+    if spec.program.kind is not ProgramKind.PYTHON:
+        raise Invalid("volumes: only a Python application's are staged; a jar or R reads s3://.", field="volumes")
+
+    def placed(path: str) -> str:
+        found = within(volumes, path)
+        return uri(*found) if found else path
+
+    files = spec.files
+    return replace(
+        spec,
+        program=replace(spec.program, resource=placed(spec.program.resource)),
+        files=replace(
+            files,
+            jars=tuple(map(placed, files.jars)),
+            py_files=tuple(map(placed, files.py_files)),
+            files=tuple(map(placed, files.files)),
+            archives=tuple(map(placed, files.archives)),
+        ),
+        volumes=volumes,
     )
 
 
@@ -210,6 +252,7 @@ def detail_body(run: Run, uuid: str, *, waiting: Waiting | None) -> dict[str, An
         **_shared(run, uuid),
         **({"return_code": code} if code is not None else {}),
         **({"state_details": told} if told else {}),
+        **({"volumes": run.spec.original["volumes"]} if not foreign and "volumes" in run.spec.original else {}),
         "deploy_mode": "stand-alone",
     }
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from chalicelib.dialects.wire import TextMap, Wire
+from chalicelib.dialects.wire import Bool, TextMap, Wire
 
 
 class Runtime(Wire):
@@ -38,11 +38,20 @@ class ApplicationDetails(Wire):
     runtime: Runtime | None = None
 
 
+class VolumeRequest(Wire):
+    """A volume to mount."""
+
+    name: str
+    mount_path: str
+    source_sub_path: str = ""
+    read_only: Bool = True
+
+
 class ApplicationRequest(Wire):
     """POST spark_applications."""
 
     application_details: ApplicationDetails
-    volumes: Any = None
+    volumes: tuple[VolumeRequest, ...] = ()
     template_id: str = ""
 
 

@@ -19,7 +19,7 @@ from chalicelib.core.model import Run
 from chalicelib.core.tree import check_path
 from chalicelib.dialects.http import Answer, NoSuchRoute, OpenOperation, Request, Voice, WrongMethod
 from chalicelib.ports import Ports, key
-from chalicelib.services import notebooks, results, workflow
+from chalicelib.services import notebooks, results, volumes, workflow
 from chalicelib.services.access import admit_driver
 from chalicelib.services.secrets import RunSecrets
 
@@ -102,6 +102,14 @@ def notebook(ports: Ports, request: Request) -> Answer:
     return Answer({**about, "link": ports.blobs.get_link(name, seconds=LINK_SECONDS)})
 
 
+def volume_files(ports: Ports, request: Request) -> Answer:
+    """GET /driver/v1/runs/{run}/volumes/{number}?after=: a page of the files of a volume that the run mounts."""
+    run, number = _live_run(ports, request), request.parameters["number"]
+    if not (number.isascii() and number.isdigit() and len(number) < 4):
+        raise Invalid("The volume must be a number.", field="number")
+    return Answer(volumes.files_of(ports, run, int(number), dict(request.query).get("after", "")))
+
+
 def secret_scopes(ports: Ports, request: Request) -> Answer:
     """GET /driver/v1/runs/{run}/secrets: the names of the scopes that the run may read."""
     return Answer({"scopes": RunSecrets(ports, _live_run(ports, request)).scopes()})
@@ -133,6 +141,7 @@ OPERATIONS = [
     OpenOperation("POST", "/driver/v1/runs/{run}/report", report),
     OpenOperation("POST", "/driver/v1/runs/{run}/links", links),
     OpenOperation("GET", "/driver/v1/runs/{run}/notebook", notebook),
+    OpenOperation("GET", "/driver/v1/runs/{run}/volumes/{number}", volume_files),
     OpenOperation("GET", "/driver/v1/runs/{run}/secrets", secret_scopes),
     OpenOperation("GET", "/driver/v1/runs/{run}/secrets/{scope}", secret_keys),
     OpenOperation("GET", "/driver/v1/runs/{run}/secrets/{scope}/{key}", secret),

@@ -1,0 +1,57 @@
+"""Volumes: named prefixes of the workspace's files, of which a driver gets a copy below a mount path. Pure.
+
+A volume's files are those of `dbfs:/volumes/<name>`, so they are put there by any means that reach these.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+
+from chalicelib.core.errors import Invalid
+from chalicelib.core.model import Volume
+
+MAX_VOLUMES = 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(::[A-Za-z0-9][A-Za-z0-9._-]{0,99})?")
+_PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
+
+
+def volume(name: str, mount_path: str, sub_path: str, *, field: str) -> Volume:
+    """A volume as it was asked for, `namespace::name` or a plain name. Raises Invalid, naming the part."""
+    if not _NAME.fullmatch(name):
+        message = f"{field}.name: {name!r} is not a volume's name such as cpd-instance::my-vol."
+        raise Invalid(message, field=f"{field}.name")
+    mount = posixpath.normpath(mount_path)
+    if not _PATH.fullmatch(mount) or ".." in mount_path.split("/"):
+        message = f"{field}.mount_path: {mount_path!r} is not an absolute path such as /myapp."
+        raise Invalid(message, field=f"{field}.mount_path")
+    below = sub_path.strip("/")
+    if below and (not _PATH.fullmatch(f"/{below}") or ".." in below.split("/")):
+        message = f"{field}.source_sub_path: {sub_path!r} is not a path below the volume."
+        raise Invalid(message, field=f"{field}.source_sub_path")
+    prefix = "/".join(part for part in ("volumes", *name.split("::"), below) if part)
+    return Volume(name, prefix, mount)
+
+
+def check_volumes(volumes: Sequence[Volume]) -> None:
+    """Refuse too many volumes, and two at one place. Raises Invalid."""
+    if len(volumes) > MAX_VOLUMES:
+        raise Invalid(f"volumes: at most {MAX_VOLUMES} can be mounted.", field="volumes")
+    mounts = [v.mount_path for v in volumes]
+    for mount in mounts:
+        if mounts.count(mount) > 1 or any(other.startswith(f"{mount}/") for other in mounts):
+            raise Invalid(f"volumes: {mount} is used by more than one volume.", field="volumes")
+
+
+def volume_name(workspace: str, volume: Volume, path: str = "") -> str:
+    """The blob of a file in a volume; without a path, the prefix of them all."""
+    return f"{workspace}/dbfs/{volume.prefix}/{path}"
+
+
+def within(volumes: Sequence[Volume], path: str) -> tuple[Volume, str] | None:
+    """The volume that a path lies in, and the path within it; None for a path outside of all."""
+    for one in volumes:
+        if path.startswith(f"{one.mount_path}/"):
+            return one, path[len(one.mount_path) + 1 :]
+    return None
