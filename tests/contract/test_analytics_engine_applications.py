@@ -375,8 +375,8 @@ def test_an_application_without_a_name_is_called_like_its_file(alice: Client) ->
         (
             {**details(), "volumes": [{"name": "v"}]},
             400,
-            "volumes are not supported by this service yet.",
-            "volumes",
+            "volumes.0.mount_path is required.",
+            "volumes.0.mount_path",
         ),
         (
             details(conf={"spark.executor.memory": "lots"}),
