@@ -26,6 +26,8 @@ from chalicelib.core.model import (
     JobTally,
     Move,
     Notice,
+    Pipeline,
+    PipelineName,
     Pool,
     QueueRow,
     Report,
@@ -61,6 +63,8 @@ Record = (
     | FeedMark
     | Waiter
     | Report
+    | Pipeline
+    | PipelineName
     | Upload
     | Move
     | WorkspaceObject
@@ -90,6 +94,8 @@ KEY_FIELDS: dict[type, tuple[str, ...]] = {
     FeedMark: ("workspace", "run"),
     Waiter: ("workspace", "run"),
     Report: ("workspace", "run"),
+    Pipeline: ("workspace", "id"),
+    PipelineName: ("workspace", "name"),
     Upload: ("workspace", "handle"),
     Move: ("workspace", "source"),
     WorkspaceObject: ("workspace", "parent", "name"),
@@ -208,6 +214,11 @@ def runs_in_state(workspace: str, pool: str, kind: RunKind, state: RunState) -> 
 def jobs_of_workspace(workspace: str) -> Listing:
     """All saved jobs, by id."""
     return Listing("jobs", Job, (workspace,))
+
+
+def pipelines_of(workspace: str) -> Listing:
+    """All pipelines, by id."""
+    return Listing("pipelines", Pipeline, (workspace,))
 
 
 def scheduled_jobs(workspace: str) -> Listing:

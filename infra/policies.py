@@ -215,10 +215,11 @@ DRIVER_GRANTS = (
             "s3:AbortMultipartUpload",
             "s3:ListMultipartUploadParts",
         ),
-        (f"{_OWN}/dbfs/*", f"{_OWN}/events/*"),
+        (f"{_OWN}/dbfs/*", f"{_OWN}/events/*", f"{_OWN}/pipelines/*"),
     ),
     Grant(("s3:ListBucket",), (BUCKET,), {"StringLike": {"s3:prefix": "${Workspace}/dbfs/*"}}),
     Grant(("s3:ListBucket",), (BUCKET,), {"StringLike": {"s3:prefix": "${Workspace}/events/*"}}),
+    Grant(("s3:ListBucket",), (BUCKET,), {"StringLike": {"s3:prefix": "${Workspace}/pipelines/*"}}),
 )
 """What Spark's drivers and executors may do with what is Sparkplane's: read their programs, write their logs, do as
 they like with the workspace's files. What they need of the owner's own data comes with managed policies that the owner

@@ -10,6 +10,8 @@ other attributes exist only where DynamoDB itself needs them (indexes, stream fi
 | JobActivity | `<ws>#job#<job>` | `activity` | id, together with the job |
 | JobTally | `<ws>#jobs` | `tally` | workspace |
 | Pool | `<ws>#pool#<name>` | `pool` | name |
+| Pipeline | `<ws>#pipelines` | `<pipeline>` | workspace, by id; id |
+| PipelineName | `<ws>#pipeline#<name>` | `name` | name |
 | Idempotency | `<ws>#once#<token>` | `once` | the caller's token |
 | Token | `<ws>#token#<digest>` | `token` | digest of the text |
 | User | `<ws>#user#<name>` | `user` | name |
@@ -68,6 +70,8 @@ from chalicelib.core.model import (
     Move,
     Notice,
     NoticeStatus,
+    Pipeline,
+    PipelineName,
     Pool,
     QueueRow,
     Report,
@@ -96,6 +100,8 @@ KEYS: Mapping[type, tuple[str, str]] = {
     JobActivity: ("{0}#job#{1}", "activity"),
     JobTally: ("{0}#jobs", "tally"),
     Pool: ("{0}#pool#{1}", "pool"),
+    Pipeline: ("{0}#pipelines", "{1:016d}"),
+    PipelineName: ("{0}#pipeline#{1}", "name"),
     Idempotency: ("{0}#once#{1}", "once"),
     Token: ("{0}#token#{1}", "token"),
     User: ("{0}#user#{1}", "user"),
@@ -188,6 +194,7 @@ LISTS: Mapping[str, tuple[str, str, str]] = {
     "pool": ("by_pool", "{0}#{1}#{2}", ""),
     "state": ("by_state", "{0}#{1}#{2}#{3}", ""),
     "jobs": ("by_kind", "{0}#JOB", ""),
+    "pipelines": ("", "{0}#pipelines", ""),
     "scheduled": ("by_live", "{0}#JOB", ""),
     "queue": ("", "#queue#{0}", "{lane}"),
     "queues": ("", "#queue#{0}", ""),

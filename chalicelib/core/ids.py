@@ -23,7 +23,7 @@ _WIDTH = 16
 UUID_PATTERN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 """The pattern that seed 002 gives for instance and application ids."""
 
-KINDS = ("run", "pool", "cluster", "kernel")
+KINDS = ("run", "pool", "cluster", "kernel", "pipeline")
 
 
 def make_id(now_ms: int, draw: int) -> int:

@@ -34,12 +34,13 @@ class ProgramKind(StrEnum):
     R = "R"
     RUN_JOB = "RUN_JOB"
     NOTEBOOK = "NOTEBOOK"
+    PIPELINE = "PIPELINE"
 
 
 FILE_KINDS = frozenset({ProgramKind.PYTHON, ProgramKind.JAR, ProgramKind.R})
 """Kinds of program that are a file: what names them is a URI."""
 
-BOOTSTRAPPED = frozenset({ProgramKind.PYTHON, ProgramKind.NOTEBOOK})
+BOOTSTRAPPED = frozenset({ProgramKind.PYTHON, ProgramKind.NOTEBOOK, ProgramKind.PIPELINE})
 """Programs that our bootstrap runs in the driver's Python; the engine starts all others as they are."""
 
 
@@ -88,9 +89,9 @@ class Trigger(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Program:
     """What the driver executes. `resource` is a URI, or empty for a JAR run whose main class is in `Files.jars`; of a
-    run that runs another job it is that job's id; of a notebook it is the path in the workspace. `parameters` are named
-    ones, a notebook's widgets' values among them. `revision` is the instant whose newest revision is meant, 0 for the
-    newest of all."""
+    run that runs another job it is that job's id; of a notebook it is the path in the workspace; of an update of a
+    pipeline it is the pipeline's id or name. `parameters` are named ones, a notebook's widgets' values among them.
+    `revision` is the instant whose newest revision is meant, 0 for the newest of all."""
 
     kind: ProgramKind
     resource: str = ""
@@ -442,6 +443,52 @@ class Job:
     max_concurrent_runs: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     schedule: CronSchedule | None = None
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source of a pipeline: a notebook or a file of the workspace by its path, or files by a URI, which may be a
+    pattern."""
+
+    uri: str
+    notebook: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A declarative pipeline: sources that say which tables there are, and where Spark keeps them. An update is a run.
+
+    `storage` is the URI of its checkpoints and tables, empty for the workspace's own. `latest` are the newest updates'
+    runs, the last one first. `settings` is what its dialect answers with.
+    """
+
+    workspace: str
+    id: int
+    name: str
+    created_by: str
+    created_at: int
+    sources: tuple[Source, ...] = ()
+    configuration: Mapping[str, str] = field(default_factory=dict)
+    catalog: str = ""
+    schema: str = ""
+    storage: str = ""
+    pool: str = "default"
+    conf: Mapping[str, str] = field(default_factory=dict)
+    size: Size = Size()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    changed_at: int = 0
+    latest: tuple[int, ...] = ()
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineName:
+    """Which pipeline has a name: no two of a workspace have the same."""
+
+    workspace: str
+    name: str
+    pipeline: int
     version: int = 0
 
 

@@ -46,12 +46,12 @@ def main(config: Mapping[str, Any]) -> NoReturn:
     """Run the program of `config` and leave by SystemExit with its exit code. Must be called on the main thread.
 
     config: "run" ("<workspace>.<run id>"), "api" (base URL for reports, or ""), "secret" (the run's bearer secret),
-    "program" ({"uri", "arguments"}, or {"notebook", "revision", "parameters"}), "environment" (for driver and
-    executors), "secrets" (optional: like environment, but never in a Spark conf, so it reaches the driver's Python and
-    Python workers only) and "image_roots" (see `program`). Optional too: "init_scripts" ([{"uri" or "text", "label"}])
-    with their "init_environment"; "libraries" ([{"kind": "pypi", "whl", "egg" or "cran", "name": a package or URI,
-    "repo", "label"}]); "volumes" ([{"name", "mount_path"}]); "local_cores" (the run has no executors: its tasks run in
-    the driver, so many at once).
+    "program" ({"uri", "arguments"}, or {"notebook", "revision", "parameters"}, or {"pipeline"}: see
+    `pipeline.run_pipeline`), "environment" (for driver and executors), "secrets" (optional: like environment, but never
+    in a Spark conf, so it reaches the driver's Python and Python workers only) and "image_roots" (see `program`).
+    Optional too: "init_scripts" ([{"uri" or "text", "label"}]) with their "init_environment"; "libraries" ([{"kind":
+    "pypi", "whl", "egg" or "cran", "name": a package or URI, "repo", "label"}]); "volumes" ([{"name",
+    "mount_path"}]); "local_cores" (the run has no executors: its tasks run in the driver, so many at once).
     """
     secrets = dict(config.get("secrets") or {})
     reporter = Reporter(config.get("api") or "", config["run"], config["secret"])
@@ -75,6 +75,10 @@ def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter)
             from .notebook.run import run_notebook
 
             return run_notebook(config, sorted(secrets))
+        if "pipeline" in program:
+            from .pipeline import run_pipeline
+
+            return run_pipeline(program["pipeline"])
         path = find_program(program["uri"], roots, fetched_by_spark_submit)
         places = _staged(config)
         arguments = [map_argument(argument, roots) for argument in program.get("arguments") or ()]

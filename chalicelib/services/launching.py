@@ -10,11 +10,12 @@ from typing import Any
 from chalicelib.core.errors import Invalid
 from chalicelib.core.eventlogs import event_log_prefix, wants_event_log, with_event_log
 from chalicelib.core.ids import cluster_id, external_name
-from chalicelib.core.model import BOOTSTRAPPED, Program, ProgramKind, Run, RunKind
+from chalicelib.core.model import BOOTSTRAPPED, ProgramKind, Run, RunKind
 from chalicelib.core.references import resolve, resolve_map, values_of
 from chalicelib.core.uris import IMAGE_ROOTS, fetched_files, image_uri, is_fetched
 from chalicelib.driver.bundle import bundle, launch_file
 from chalicelib.ports import Blobs, EngineRefused, Launch, Ports
+from chalicelib.services import pipelines
 from chalicelib.services.access import run_secret
 from chalicelib.services.submission import check_spec
 
@@ -32,7 +33,7 @@ def launch_of(ports: Ports, run: Run) -> Launch:
         "run": external_name(run.workspace, run.id),
         "api": ports.settings.api_url,
         "secret": run_secret(ports, run.workspace, run.id),
-        "program": _told(program),
+        "program": _told(ports, run),
         "environment": dict(run.spec.environment),
         "image_roots": list(IMAGE_ROOTS),
         **_preparation(run),
@@ -59,8 +60,11 @@ def _preparation(run: Run) -> dict[str, Any]:
     return config
 
 
-def _told(program: Program) -> dict[str, Any]:
-    """The program as the bootstrap takes it (`driver.bootstrap.main`)."""
+def _told(ports: Ports, run: Run) -> dict[str, Any]:
+    """The program as the bootstrap takes it (`driver.bootstrap.main`). Raises EngineRefused."""
+    program = run.spec.program
+    if program.kind is ProgramKind.PIPELINE:
+        return {"pipeline": pipelines.told(ports, run)}
     if program.kind is ProgramKind.NOTEBOOK:
         return {"notebook": program.resource, "revision": program.revision, "parameters": dict(program.parameters)}
     return {"uri": program.resource, "arguments": list(program.arguments)}

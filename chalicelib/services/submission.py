@@ -51,7 +51,8 @@ class Submitted:
 class Request:
     """What a dialect asks for beyond the spec: the caller's token, and what to do with a run too large for its pool.
 
-    `fire` is the instant of the schedule that asks, 0 for none; `parent` the run that asks, and waits.
+    `fire` is the instant of the schedule that asks, 0 for none; `parent` the run that asks, and waits. `beside` makes
+    what is written along with the run, anew at each attempt.
     `park_oversized` queues such a run until an administrator raises the limits (Analytics Engine); otherwise it is
     refused with Unschedulable. `fields` are the dialect's names for a spec's parts, for errors (`check_spec`).
     """
@@ -60,6 +61,7 @@ class Request:
     trigger: Trigger = Trigger.ON_DEMAND
     fire: int = 0
     parent: Run | None = None
+    beside: Callable[[Run], list[Change]] | None = None
     park_oversized: bool = False
     fields: Mapping[str, str] = field(default_factory=dict)
 
@@ -167,7 +169,8 @@ def _make(ports: Ports, call: Call, request: Request, choose: _Chooser, *, pool:
         run = _new_run(ports, call, request, _with_defaults(ports, call, spec, found), activity)
         run = _judge(ports, run, saved, activity, request, found)
         try:
-            ports.store.commit(_changes(ports, run, activity, request))
+            beside = request.beside(run) if request.beside else []
+            ports.store.commit([*_changes(ports, run, activity, request), *beside])
             return Submitted(run.id, run.number_in_job, True, run)
         except Clash:
             call = replace(call, snapshot={})

@@ -456,6 +456,25 @@ def _jobs_that_run_jobs(story: Story) -> None:
         assert story.record(parent).state is RunState.CANCELED
 
 
+def _pipelines(story: Story) -> None:
+    """A pipeline's life: registered, updated, stopped, changed and removed."""
+    api, base = story.world.api, "/api/2.0/pipelines"
+    settings = {"name": "tables", "libraries": [{"file": {"path": "dbfs:/tables.py"}}]}
+    one = f"{base}/{api('POST', base, settings).body['pipeline_id']}"
+    update = api("POST", f"{one}/updates", {}).body["update_id"]
+    assert api("GET", f"{one}/updates/{update}").body["update"]["state"] == "WAITING_FOR_RESOURCES"
+    for path in (base, one, f"{one}/updates"):
+        assert api("GET", path).status == 200
+    story.world.pump()
+    run = api("GET", f"{one}/updates/{update}").body["update"]["run_id"]
+    story.drive("launch", run)
+    assert api("POST", f"{one}/stop", {}).status == 200
+    story.world.pump()
+    story.drive("finish", run)
+    assert api("PUT", one, {**settings, "name": "other"}).status == 200
+    assert api("DELETE", one).status == 200
+
+
 def _elsewhere(story: Story) -> None:
     """A run of a pool that names a virtual cluster and an execution role of its own."""
     placement = Placement(story.world.other_cluster, POOL_ROLE)
@@ -762,6 +781,7 @@ def lived() -> Iterator[World]:
             _schedules,
             _fires,
             _jobs_that_run_jobs,
+            _pipelines,
             _elsewhere,
             _cluster_logs,
             _applications,

@@ -61,10 +61,10 @@ BODIES: dict[str, tuple[Any, str, str]] = {
         INVALID,
         f"{ONE_TASK} notebook_task and spark_jar_task.",
     ),
-    "a pipeline": (
-        python(spark_python_task=None, pipeline_task={"pipeline_id": "p"}),
+    "a pipeline without a name": (
+        python(spark_python_task=None, pipeline_task={}),
         INVALID,
-        "pipeline_task is not supported by this service yet.",
+        "Missing required field: pipeline_task.pipeline_id",
     ),
     "a job that runs a job": (
         python(spark_python_task=None, run_job_task={"job_id": 1}),

@@ -16,7 +16,18 @@ from typing import Any, TypeVar
 
 from chalicelib.core.capacity import NOTHING, Ledger
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import Destination, Event, Hold, Job, Notice, NoticeStatus, QueueRow, Run, WorkspaceObject
+from chalicelib.core.model import (
+    Destination,
+    Event,
+    Hold,
+    Job,
+    Notice,
+    NoticeStatus,
+    Pipeline,
+    QueueRow,
+    Run,
+    WorkspaceObject,
+)
 from chalicelib.core.notices import notice_id
 from chalicelib.ports import (
     BlobInfo,
@@ -222,6 +233,8 @@ def _listed(listing: Listing, r: Any) -> bool:
             "state": (r.workspace, r.spec.pool, r.spec.kind, r.state),
         }
         return columns[listing.name] == listing.parts and not r.hidden and not (listing.name == "active" and r.ended)
+    if isinstance(r, Pipeline):
+        return (r.workspace,) == listing.parts
     if isinstance(r, QueueRow):
         return (r.cluster, r.workspace, r.pool)[: len(listing.parts)] == listing.parts
     if isinstance(r, WorkspaceObject):

@@ -44,6 +44,7 @@ _CODES_BELOW: Mapping[str, Mapping[type[SparkplaneError], tuple[int, str]]] = {
         e.NotEmpty: (400, "DIRECTORY_NOT_EMPTY"),
     },
     "/api/2.0/secrets/": {**_MISSING, e.TooMany: (400, "RESOURCE_LIMIT_EXCEEDED")},
+    "/api/2.0/pipelines": {**_MISSING, e.InvalidState: (409, "RESOURCE_CONFLICT")},
 }
 """What is said otherwise below a path: the other APIs have codes of their own, and their "not found" is 404."""
 

@@ -10,7 +10,7 @@ from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import NO_JOB, Job, JobActivity, ProgramKind, Run, RunKind
 from chalicelib.core.paths import SCHEME, blob
-from chalicelib.dialects.databricks_jobs import cluster_lists, dbfs, destinations, files, secrets, workspace
+from chalicelib.dialects.databricks_jobs import cluster_lists, dbfs, destinations, files, pipelines, secrets, workspace
 from chalicelib.dialects.databricks_jobs.errors import VOICE
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
 from chalicelib.later import later
@@ -287,4 +287,5 @@ OPERATIONS = [
     *secrets.OPERATIONS,
     *cluster_lists.OPERATIONS,
     *destinations.OPERATIONS,
+    *pipelines.OPERATIONS,
 ]

@@ -133,6 +133,13 @@ class RunJobTask(Wire):
     job_parameters: TextMap = Field(default_factory=dict)
 
 
+class PipelineTask(Wire):
+    """A registered pipeline, by its id or its name."""
+
+    pipeline_id: Annotated[str, Field(min_length=1, max_length=MAX_POOL_NAME)]
+    full_refresh: Bool = False
+
+
 class CronSchedule(Wire):
     """When a job runs by itself."""
 
@@ -198,7 +205,6 @@ class Health(Wire):
 
 
 TASKS = ("notebook_task", "spark_jar_task", "spark_python_task", "spark_submit_task", "pipeline_task", "run_job_task")
-TASKS_WITHOUT_ENGINE = ("pipeline_task",)
 MULTI_TASK = ("tasks", "job_clusters", "git_source")
 """Fields of newer versions that change what a request means; ignoring them would run something else."""
 
@@ -212,7 +218,7 @@ class TaskSettings(Wire):
     spark_jar_task: SparkJarTask | None = None
     spark_submit_task: SparkSubmitTask | None = None
     notebook_task: NotebookTask | None = None
-    pipeline_task: Any = None
+    pipeline_task: PipelineTask | None = None
     run_job_task: RunJobTask | None = None
     libraries: tuple[Library, ...] = ()
     timeout_seconds: Annotated[Int, Field(ge=0)] = 0

@@ -11,7 +11,7 @@ from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import Files, Job, Program, ProgramKind, References, RunSpec
 from chalicelib.core.spark import parse_submit
 from chalicelib.dialects.databricks_jobs.reading import MAX_PARAMETERS, Locate, ascii_map, parameter_map, parameters
-from chalicelib.dialects.databricks_jobs.schemas import TASKS, TASKS_WITHOUT_ENGINE, RunNow, TaskSettings
+from chalicelib.dialects.databricks_jobs.schemas import TASKS, RunNow, TaskSettings
 
 
 def the_task(settings: TaskSettings) -> str:
@@ -19,8 +19,6 @@ def the_task(settings: TaskSettings) -> str:
     if len(named) != 1:
         told = f"found {' and '.join(named)}" if named else "found none"
         raise Invalid(f"Exactly one of {', '.join(TASKS)} must be specified; {told}.", field="task")
-    if named[0] in TASKS_WITHOUT_ENGINE:
-        raise Invalid(f"{named[0]} is not supported by this service yet.", field=named[0])
     return named[0]
 
 
@@ -37,6 +35,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "spark_jar_task": {**_CLUSTERED, "program": "spark_jar_task.jar_uri"},
     "spark_submit_task": {**_CLUSTERED, **dict.fromkeys(_PARTS, "spark_submit_task.parameters")},
     "run_job_task": {**_CLUSTERED, "program": "run_job_task.job_id"},
+    "pipeline_task": {**_CLUSTERED, "program": "pipeline_task.pipeline_id"},
     "notebook_task": {**_CLUSTERED, "program": "notebook_task.notebook_path"},
 }
 RUN_NOW_FIELDS: Mapping[str, str] = dict.fromkeys(_PARTS, "spark_submit_params")
@@ -132,7 +131,16 @@ def _run_job(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
     return replace(spec, program=program, existing_cluster="", references=references)
 
 
-CLUSTERLESS = frozenset({"run_job_task"})
+def _pipeline(spec: RunSpec, settings: TaskSettings, locate: Locate) -> RunSpec:
+    """An update of a pipeline. Whether there is one is seen when the run starts; a cluster that exists is not used."""
+    task = settings.pipeline_task
+    assert task is not None
+    options = {"full_refresh": "true"} if task.full_refresh else {}
+    program = Program(ProgramKind.PIPELINE, task.pipeline_id, parameters=options)
+    return replace(spec, program=program, existing_cluster="")
+
+
+CLUSTERLESS = frozenset({"run_job_task", "pipeline_task"})
 """Tasks that may be given without a cluster."""
 
 
@@ -156,6 +164,7 @@ TASK_SPECS: Mapping[str, Callable[[RunSpec, TaskSettings, Locate], RunSpec]] = {
     "spark_jar_task": _jar,
     "spark_submit_task": _submit,
     "run_job_task": _run_job,
+    "pipeline_task": _pipeline,
     "notebook_task": _notebook,
 }
 
