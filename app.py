@@ -9,13 +9,14 @@ from chalice.app import Chalice
 from chalicelib import wiring
 from chalicelib.dialects import http
 from chalicelib.dialects.analytics_engine import routes as analytics_engine
+from chalicelib.dialects.console import routes as console
 from chalicelib.dialects.databricks_jobs import routes as databricks_jobs
 from chalicelib.dialects.driver_api import routes as driver_api
 
 app = Chalice(app_name="sparkplane", configure_logs=False)
 app.middleware("http")(http.remember_request)
 
-DIALECTS = (databricks_jobs, analytics_engine, driver_api)
+DIALECTS = (databricks_jobs, analytics_engine, driver_api, console)
 for dialect in DIALECTS:
     http.mount(app, dialect.VOICE, dialect.OPERATIONS, lambda: wiring.ports())  # looked up late: tests bring their own
 http.mount_fallback(app, [dialect.VOICE for dialect in DIALECTS], databricks_jobs.VOICE)

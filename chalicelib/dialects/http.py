@@ -330,5 +330,5 @@ def mount_fallback(app: Chalice, voices: Sequence[Voice], default: Voice) -> Non
         voice = next((v for v in voices if request.path.startswith(v.prefixes)), default)
         return _rendered(voice.error(NoSuchRoute(f"No such path: {request.path}"), request), request)
 
-    for path in ("/", "/{proxy+}"):
+    for path in {"/", "/{proxy+}"} - set(app.routes):
         app.route(path, methods=METHODS, content_types=[], name=f"unknown:{path}")(unknown)

@@ -17,6 +17,7 @@ import pytest
 import app
 from chalicelib.aws import clients
 from chalicelib.core import transitions
+from chalicelib.core.ids import cluster_id
 from chalicelib.core.model import Channel, CronSchedule, Job, JobActivity, Notice, NoticeEvent, Placement, Run, RunKind
 from chalicelib.core.states import Intent, RunState
 from chalicelib.dialects.analytics_engine.routes import instance_id
@@ -456,6 +457,22 @@ def _jobs_that_run_jobs(story: Story) -> None:
         assert story.record(parent).state is RunState.CANCELED
 
 
+def _console(story: Story) -> None:
+    """The console's files, and what its pages ask of a run and of a job."""
+    api = story.world.api
+    for operation in app.console.OPERATIONS:
+        if "{" not in operation.path:
+            assert api("GET", operation.path, token="").status == 200
+    settings = {k: v for k, v in submission().items() if k != "run_name"}
+    job = api("POST", "/api/2.0/jobs/create", settings).body["job_id"]
+    run = api("POST", "/api/2.0/jobs/run-now", {"job_id": job}).body["run_id"]
+    base = "/console/v1"
+    for path in (f"jobs/{job}/runs/1", f"jobs/{job}/fires", f"runs/{run}", f"runs/{run}/logs/stdout"):
+        assert api("GET", f"{base}/{path}").status == 200
+    assert api("GET", f"{base}/clusters/{cluster_id(run)}").body == {"run_id": run}
+    assert api("POST", "/api/2.0/jobs/runs/cancel", {"run_id": run}).status == 200
+
+
 def _pipelines(story: Story) -> None:
     """A pipeline's life: registered, updated, stopped, changed and removed."""
     api, base = story.world.api, "/api/2.0/pipelines"
@@ -781,6 +798,7 @@ def lived() -> Iterator[World]:
             _schedules,
             _fires,
             _jobs_that_run_jobs,
+            _console,
             _pipelines,
             _elsewhere,
             _cluster_logs,

@@ -139,7 +139,8 @@ class World:
             told = app.app(event, Context())
         self.answered.add((method, resource))
         text = base64.b64decode(told["body"]).decode() if told.get("isBase64Encoded") else told["body"]
-        return Answer(told["statusCode"], told["headers"], json.loads(text) if text else None)
+        read = json.loads if told["headers"].get("Content-Type") == "application/json" else str
+        return Answer(told["statusCode"], told["headers"], read(text) if text else None)
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
         """Call a worker function."""

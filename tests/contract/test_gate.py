@@ -16,14 +16,18 @@ from tests.contract.databricks import JOBS, python, submit
 from tests.contract.engine import details
 from tests.contract.wire import ALICE, BOB, EVE, PASSWORD, Answer, Client, Service, basic
 
+CONSOLE_FILES = ("style.css", "app.js", "views.js", "dom.js", "calls.js", "icon.svg")
 OPEN = {
     ("POST", "/icp4d-api/v1/authorize"),
     ("POST", "/v1/authorize"),
     ("POST", "/idprovider/v1/auth/identitytoken"),
     ("GET", "/v1/preauth/validateAuth"),
     ("GET", "/health"),
+    ("GET", "/"),
+    *(("GET", f"/console/{name}") for name in CONSOLE_FILES),
 }
-"""What answers without credentials: token issue and health. Everything else is behind the gate, or nowhere."""
+"""What answers without credentials: token issue, health and the console's files. Everything else is behind the gate, or
+nowhere."""
 
 _DOOR = "/driver/v1/runs/{run}"
 DRIVERS = {
@@ -37,7 +41,7 @@ DRIVERS = {
 }
 """The driver's own door, with a secret of its own."""
 
-NOWHERE = {"/", "/{proxy+}"}
+NOWHERE = {"/{proxy+}"}
 
 STRAY = "e64c907a-e82f-46fd-addc-ccfafbd28b09"
 CHALLENGE = "x-amzn-remapped-www-authenticate"
@@ -263,7 +267,6 @@ def test_a_wrong_method_is_told_which_ones_there_are(service: Service, alice: Cl
             "/.well-known/databricks-config",
             {"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found for 'GET /.well-known/databricks-config'"},
         ),
-        ("GET", "/", {"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found for 'GET /'"}),
         ("DELETE", "/driver/v1/nothing", {"message": "No such path: /driver/v1/nothing"}),
     ],
 )

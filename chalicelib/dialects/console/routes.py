@@ -1,0 +1,173 @@
+"""The console: static pages, and the little that they need and no other dialect tells.
+
+The pages are the same for everybody and hold nothing: whoever opens them gives a token, with which they call the public
+operations. Their address says what they show, after the `#`: `job/<job>/run/<number>`, `job/<job>`, `run/<run>`,
+`setting/sparkui/<cluster>/driver-logs`, `setting/sparkui/<cluster>/<Spark's application>`, `jobs`, `runs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from chalicelib.core.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    SparkplaneError,
+    Unauthenticated,
+)
+from chalicelib.core.ids import parse_id, run_of_cluster
+from chalicelib.core.model import NO_JOB, Job, Run
+from chalicelib.dialects.http import Answer, NoSuchRoute, OpenHandler, OpenOperation, Operation, Request, Voice
+from chalicelib.dialects.http import WrongMethod as Wrong
+from chalicelib.ports import Ports, runs_of_job
+from chalicelib.services import jobs, pools, runs, schedules, workflow
+from chalicelib.services.access import Call
+
+_STATUS: Mapping[type[SparkplaneError], int] = {
+    Invalid: 400, Unauthenticated: 401, NotFound: 404, NoSuchRoute: 404, Wrong: 405, Conflict: 503,
+}  # fmt: skip
+
+
+def render(error: SparkplaneError, request: Request) -> Answer:
+    """An error as plain JSON. The challenge is one at which no browser asks for a password in a window of its own."""
+    status = next((_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS), 500)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if isinstance(error, Wrong):
+        headers["Allow"] = ", ".join(error.allowed)
+    return Answer({"message": error.message}, status, headers)
+
+
+VOICE = Voice("console", ("/console/",), render)
+
+_ROOM = Path(__file__).parents[2] / "console"
+_FILES: Mapping[str, tuple[str, str]] = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/console/style.css": ("style.css", "text/css; charset=utf-8"),
+    "/console/app.js": ("app.js", "text/javascript; charset=utf-8"),
+    "/console/views.js": ("views.js", "text/javascript; charset=utf-8"),
+    "/console/dom.js": ("dom.js", "text/javascript; charset=utf-8"),
+    "/console/calls.js": ("calls.js", "text/javascript; charset=utf-8"),
+    "/console/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What a page may load: its own files alone. A notebook's page is shown in a frame that obeys this too, in which no
+script runs; it brings its styles and pictures with it."""
+
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+@cache
+def _body(name: str) -> bytes:
+    return (_ROOM / name).read_bytes()
+
+
+def _file(path: str) -> OpenHandler:
+    name, kind = _FILES[path]
+
+    def handle(ports: Ports, request: Request) -> Answer:
+        return Answer(_body(name), headers={**_HEADERS, "Content-Type": kind})
+
+    return handle
+
+
+def _number(text: str, kind: str) -> int:
+    id = parse_id(text)
+    if id is None:
+        raise NotFound(kind, text)
+    return id
+
+
+def numbered_run(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /console/v1/jobs/{job}/runs/{number}: which run that is. A one-time run is its own job, and its first run."""
+    job, number = _number(request.parameters["job"], "Job"), _number(request.parameters["number"], "Run")
+    listing = runs_of_job(call.workspace, job)
+    page = runs.list_runs(ports, [listing], limit=1, keep=lambda run: run.number_in_job <= number)
+    found = page.runs[0] if page.runs else runs.get_run(ports, call, job)
+    if found.number_in_job != number or (not page.runs and found.job != NO_JOB):
+        raise NotFound("Run", f"{number} of job {job}")
+    return Answer({"run_id": found.id})
+
+
+def cluster(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /console/v1/clusters/{cluster}: the run that a cluster was made for."""
+    run = run_of_cluster(request.parameters["cluster"])
+    if run is None:
+        raise NotFound("Cluster", request.parameters["cluster"])
+    return Answer({"run_id": runs.get_run(ports, call, run).id})
+
+
+LOG_TAIL = 64_000
+"""Characters of a log that a page shows."""
+
+
+def log(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /console/v1/runs/{run}/logs/{stream}: the end of a driver's log."""
+    run = _run(ports, call, request)
+    stream = request.parameters["stream"]
+    if stream not in {"stdout", "stderr"}:
+        raise NotFound("Log", stream)
+    text = workflow.driver_log(ports, run, stream, tail=True, limit=LOG_TAIL + 1)
+    return Answer({"text": text[-LOG_TAIL:], "truncated": len(text) > LOG_TAIL})
+
+
+def about_run(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /console/v1/runs/{run}: what Databricks' Run does not tell: attempts, relatives, why it waits."""
+    run = _run(ports, call, request)
+    place = pools.queue_place(ports, call, run)
+    return Answer(
+        {
+            "state": run.state,
+            "dialect": run.spec.dialect,
+            "pool": run.spec.pool,
+            "spark_version": run.engine_version or run.spec.spark_version,
+            "application_id": run.application_id,
+            "max_retries": run.spec.policy.max_retries,
+            "timeout_ms": run.spec.policy.timeout_ms,
+            "not_before": run.not_before,
+            "parent": run.parent,
+            "next_attempt": run.next_attempt,
+            "waits": place.message if place else "",
+        }
+    )
+
+
+def _run(ports: Ports, call: Call, request: Request) -> Run:
+    return runs.get_run(ports, call, _number(request.parameters["run"], "Run"))
+
+
+FIRES = 5
+
+
+def fires(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /console/v1/jobs/{job}/fires: when a job runs next, in epoch milliseconds; none while it is paused."""
+    job = jobs.get_job(ports, call, _number(request.parameters["job"], "Job"))
+    return Answer({"fires": _next_fires(job, ports.clock.now())})
+
+
+def _next_fires(job: Job, now: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < FIRES and (fire := schedules.next_fire(job.schedule, found[-1] if found else now)):
+        found.append(fire)
+    return found
+
+
+OPERATIONS: list[Any] = [
+    *(OpenOperation("GET", path, _file(path)) for path in _FILES),
+    Operation("GET", "/console/v1/jobs/{job}/runs/{number}", numbered_run),
+    Operation("GET", "/console/v1/jobs/{job}/fires", fires),
+    Operation("GET", "/console/v1/clusters/{cluster}", cluster),
+    Operation("GET", "/console/v1/runs/{run}", about_run),
+    Operation("GET", "/console/v1/runs/{run}/logs/{stream}", log),
+]
