@@ -12,6 +12,10 @@ is given any of what it needs. So a pool's oldest run waits for PATIENCE grants 
 each other pool at most, and a turn lasts no longer than the runs that hold capacity when it begins; whatever arrives
 meanwhile. The least urgent pool is thereby given one grant in PATIENCE or so, and a large run, on its turn, leaves idle
 what is gathered for it. The rule counts grants, not minutes: a backlog of hours leaves priorities in force.
+
+What holds capacity may never end (a stream, say), and a run that waits for it must not make all others wait. So what a
+run needs is kept for it only by spells, of which each lasts twice as long as the one before and every other one is that
+of the others: its first half hour, then 2 hours after 1 without, then 8 after 4. Whatever ends at all ends within one.
 """
 
 from __future__ import annotations
@@ -24,6 +28,10 @@ UNLIMITED = 1 << 50
 
 PATIENCE = 20
 """Grants that may go to other pools while a pool's oldest run could have been granted under its pool's maximum."""
+
+
+SPELL_MS = 1_800_000
+"""How long a run that waits is first gathered for, from the instant since which it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +154,17 @@ class Row(Protocol):
 R = TypeVar("R", bound=Row)
 
 
-def plan(ledger: Ledger, queues: Mapping[str, Sequence[R]], most: int) -> tuple[list[R], Ledger]:
+def plan(ledger: Ledger, queues: Mapping[str, Sequence[R]], most: int, now: int = 0) -> tuple[list[R], Ledger]:
     """Decide who is granted: at most `most` of the waiting runs, and the ledger that holds them.
 
     `queues` maps a pool's key to its queue's head, oldest first; a pool that the ledger does not know gets nothing.
+    `now` is in the unit of `ready_at`, milliseconds.
     """
-    waiting = {
-        pool: [row for row in rows if row.amount.fits(ledger.ceiling(pool))]
-        for pool, rows in queues.items()
-        if pool in ledger.pools
-    }
+    waiting = _possible(ledger, queues)
     grants: list[R] = []
     while len(grants) < most:
         waiting = {pool: rows for pool, rows in waiting.items() if rows}
-        chosen = _next(ledger, waiting)
+        chosen = _next(ledger, waiting, now)
         if chosen is None:
             break
         pool, index = chosen
@@ -169,14 +174,36 @@ def plan(ledger: Ledger, queues: Mapping[str, Sequence[R]], most: int) -> tuple[
     return grants, ledger
 
 
-def _next(ledger: Ledger, waiting: Mapping[str, Sequence[Row]]) -> tuple[str, int] | None:
+def _possible(ledger: Ledger, queues: Mapping[str, Sequence[R]]) -> dict[str, list[R]]:
+    return {
+        pool: [row for row in rows if row.amount.fits(ledger.ceiling(pool))]
+        for pool, rows in queues.items()
+        if pool in ledger.pools
+    }
+
+
+def gathered_until(ledger: Ledger, queues: Mapping[str, Sequence[Row]], now: int) -> int:
+    """The instant at which what is kept for the run whose turn it is goes to others again; 0 when nothing is kept."""
+    waiting = {pool: rows for pool, rows in _possible(ledger, queues).items() if rows}
+    turn = _turn(ledger, waiting)
+    return _spell_end(waiting[turn][0], now) if turn else 0
+
+
+def _spell_end(row: Row, now: int) -> int:
+    """When the spell ends in which a run is gathered for; 0 in the spells between. Spell n begins after 2^n - 1 of the
+    first one's length, and the even ones are the run's."""
+    number = (max(0, now - row.ready_at) // SPELL_MS + 1).bit_length() - 1
+    return 0 if number % 2 else row.ready_at + (2 ** (number + 1) - 1) * SPELL_MS
+
+
+def _next(ledger: Ledger, waiting: Mapping[str, Sequence[Row]], now: int) -> tuple[str, int] | None:
     """Who is granted next, as a pool and a place in its queue: the pool whose turn it is, one below its minimum, then
     by priority, then by age."""
     free = ledger.free()
     turn = _turn(ledger, waiting)
     if turn and waiting[turn][0].amount.fits(free):
         return turn, 0
-    kept = waiting[turn][0].amount if turn else NOTHING
+    kept = waiting[turn][0].amount if turn and _spell_end(waiting[turn][0], now) else NOTHING
     first: dict[str, int] = {}
     for pool, rows in waiting.items():
         room = ledger.pools[pool].room.least(free if pool == turn else free - kept)

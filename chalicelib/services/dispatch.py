@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chalicelib.core import transitions
-from chalicelib.core.capacity import NOTHING, Ledger, plan, pool_key
+from chalicelib.core.capacity import NOTHING, Ledger, gathered_until, plan, pool_key
 from chalicelib.core.errors import Conflict
 from chalicelib.core.model import Hold, QueueRow, Run
 from chalicelib.core.states import RunState
@@ -34,8 +34,11 @@ def dispatch(ports: Ports, cluster: str) -> list[Run]:
         ledger: Ledger | None = ports.store.fetch([ledger_key]).get(ledger_key)
         if ledger is None:
             return granted
-        rows, after = plan(ledger, _queues(ports, ledger), GRANTS_AT_ONCE)
+        now, queues = ports.clock.now() + SKEW_MS, _queues(ports, ledger)
+        rows, after = plan(ledger, queues, GRANTS_AT_ONCE, now)
         if not rows:
+            if until := gathered_until(ledger, queues, now):
+                ports.timers.ring(cluster, until)
             return granted
         try:
             granted += _commit(ports, rows, after)

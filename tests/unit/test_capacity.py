@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.core.capacity import EVERYTHING, NOTHING, PATIENCE, Amount, Ledger, PoolAccount, plan
+from chalicelib.core.capacity import EVERYTHING, NOTHING, PATIENCE, Amount, Ledger, PoolAccount, gathered_until, plan
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def situations(draw: st.DrawFn) -> tuple[Ledger, dict[str, list[Row]]]:
 
 
 @given(situations(), st.integers(0, 8))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_grant_takes_a_pool_above_its_maximum_or_the_cluster_above_its_total(
     situation: tuple[Ledger, dict[str, list[Row]]], most: int
 ) -> None:
@@ -70,7 +70,7 @@ def test_no_grant_takes_a_pool_above_its_maximum_or_the_cluster_above_its_total(
 
 
 @given(situations())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_within_a_pool_a_younger_run_goes_first_only_with_what_the_older_ones_leave_over(
     situation: tuple[Ledger, dict[str, list[Row]]],
 ) -> None:
@@ -89,7 +89,7 @@ def test_within_a_pool_a_younger_run_goes_first_only_with_what_the_older_ones_le
 
 
 @given(situations())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_an_idle_cluster_never_lets_everybody_wait(situation: tuple[Ledger, dict[str, list[Row]]]) -> None:
     ledger, queues = situation
     idle = replace(ledger, pools={name: replace(a, used=NOTHING) for name, a in ledger.pools.items()})
@@ -98,6 +98,7 @@ def test_an_idle_cluster_never_lets_everybody_wait(situation: tuple[Ledger, dict
 
 
 @given(situations())
+@settings(deadline=None)
 def test_a_plan_that_was_carried_out_leaves_nothing_more_to_grant(
     situation: tuple[Ledger, dict[str, list[Row]]],
 ) -> None:
@@ -219,6 +220,25 @@ def test_on_its_turn_a_large_run_is_gathered_for_and_others_have_only_what_it_le
     assert granted(freed, {"m/large": [large], "m/small": [Row(2, 0, Amount(1, 1, 0, 1))]}) == [1]
 
 
+def test_a_run_that_waits_for_what_never_ends_does_not_make_all_others_wait_for_ever() -> None:
+    """What it needs is kept for it by spells, each twice as long as the one before, and every other one is theirs."""
+    stream = PoolAccount(used=cores(5))
+    ledger = Ledger("c", upto(10), {"m/large": PoolAccount(passed=PATIENCE), "m/small": PoolAccount(), "m/s": stream})
+    queues = {"m/large": [Row(1, 0, cores(8))], "m/small": [Row(2, 5, cores(1))]}
+
+    def kept(minutes: int) -> bool:
+        now = minutes * 60_000
+        rows, _ = plan(ledger, queues, 9, now)
+        until = gathered_until(ledger, queues, now)
+        assert bool(until) is not bool(rows) and (until == 0 or until > now)
+        return not rows
+
+    spells = [(0, 30, True), (30, 90, False), (90, 210, True), (210, 450, False), (450, 930, True), (930, 1890, False)]
+    assert [(kept(start), kept(end - 1)) for start, end, _ in spells] == [(mine, mine) for _, _, mine in spells]
+    ended = ledger.hold("m/s", NOTHING - cores(5))
+    assert [row.run for row in plan(ended, queues, 1, 60 * 60_000)[0]] == [1], "it goes first in any spell"
+
+
 def test_a_pool_at_its_own_maximum_is_passed_over_by_nobody() -> None:
     at_most_one = PoolAccount(maximum=replace(EVERYTHING, runs=1), used=cores(1), passed=PATIENCE)
     ledger = Ledger("c", upto(40), {"m/full": at_most_one, "m/other": PoolAccount(passed=3)})
@@ -229,6 +249,7 @@ def test_a_pool_at_its_own_maximum_is_passed_over_by_nobody() -> None:
 
 
 @given(amounts, amounts)
+@settings(deadline=None)
 def test_what_is_held_and_released_is_as_if_it_had_never_been(one: Amount, other: Amount) -> None:
     ledger = Ledger("c", EVERYTHING, {"m/a": PoolAccount(used=one)})
     assert ledger.hold("m/a", other).hold("m/a", NOTHING - other) == ledger

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from chalicelib.core.capacity import PATIENCE
+from chalicelib.core.capacity import PATIENCE, SPELL_MS
 from chalicelib.core.errors import Conflict
 from chalicelib.core.model import Policy, QueueRow, Run
 from chalicelib.core.states import RunState
@@ -142,6 +144,25 @@ def test_a_ring_that_comes_a_moment_early_by_this_clock_is_not_lost(cloud: Cloud
     assert dispatch(cloud.ports, CLUSTER) == []
     cloud.clock.time = retry.not_before - 5
     assert [run.id for run in dispatch(cloud.ports, CLUSTER)] == [retry.id]
+
+
+def test_what_is_kept_for_a_large_run_is_given_to_others_again_when_its_spell_ends(cloud: Cloud) -> None:
+    """A stream that never ends holds what it lacks; a timer rings for the others."""
+    limit_cluster(cloud.ports, "main", runs(50, cores=10_000))
+    ensure_pool(cloud.ports, "main", "large")
+    cloud.running(spec(cores=2))
+    large = cloud.submit(spec(pool="large", cores=4))
+    ledger = cloud.ledger
+    passed = replace(ledger.pools["main/large"], passed=PATIENCE)
+    cloud.store.seed(replace(ledger, pools={**ledger.pools, "main/large": passed}))
+    small = cloud.submit()
+    cloud.play()
+    assert (cloud.state(large), cloud.state(small)) == (RunState.QUEUED, RunState.QUEUED)
+    ((_, at),) = cloud.timers.rings
+    assert at == cloud.run(large).created_at + SPELL_MS
+    cloud.clock.time = at
+    cloud.play()
+    assert (cloud.state(large), cloud.state(small)) == (RunState.QUEUED, RunState.LAUNCHING)
 
 
 def test_capacity_that_a_run_gives_back_goes_to_the_next_at_once(cloud: Cloud) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.core.capacity import Amount
 from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, SparkplaneError, Unschedulable
 from chalicelib.core.model import Files, Idempotency, Job, JobActivity, Program, ProgramKind, Run, RunSpec, Trigger
 from chalicelib.core.states import RunState
@@ -214,6 +215,19 @@ def test_a_pools_spark_version_is_the_runs_unless_it_says_otherwise(cloud: Cloud
     assert cloud.run(cloud.submit(spec(pool="old"))).spec.spark_version == "3.3"
     assert cloud.run(cloud.submit(replace(spec(pool="old"), spark_version="3.4"))).spec.spark_version == "3.4"
     assert cloud.run(cloud.submit()).spec.spark_version == cloud.settings.default_spark
+
+
+def test_a_pools_conf_is_beneath_the_runs_own_and_its_gpus_are_counted_against_the_limits(cloud: Cloud) -> None:
+    conf = {"spark.a": "pool's", "spark.b": "pool's", "spark.executor.resource.gpu.amount": "1"}
+    ensure_pool(cloud.ports, "main", "gpu", maximum=Amount(1 << 40, 1 << 40, 2, 9), defaults={"conf": conf})
+    run = cloud.run(cloud.submit(replace(spec(pool="gpu"), conf={"spark.a": "mine"})))
+    assert run.spec.conf == {**conf, "spark.a": "mine"}
+    cloud.play()
+    assert cloud.ledger.pools["main/gpu"].used.gpus == 1
+    message = "The run asks for 3 GPUs in total, which is more than the 2 GPUs that pool gpu may ever hold."
+    refused(cloud, Unschedulable, lambda: cloud.submit(spec(pool="gpu", executors=3)))
+    with pytest.raises(Unschedulable, match=message):
+        cloud.submit(spec(pool="gpu", executors=3))
 
 
 def test_a_run_too_large_for_its_pool_is_refused_in_numbers_and_changes_nothing(cloud: Cloud) -> None:
