@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import requests
 
-from tests.e2e.conftest import Program
-from tests.e2e.live import Client, Sandbox, python
+from tests.e2e.conftest import NewSandbox, Program
+from tests.e2e.live import CLUSTER, Client, Sandbox, python
 
 FORMATS = """
 from pyspark.sql import SparkSession
@@ -121,3 +125,88 @@ def test_what_is_not_there_is_sparks_own_error(client: Client, program: Program,
     assert output.count("missing: True") == 2
     assert "no bucket: True" in output
     assert "exists: True" in output
+
+
+def curl(sandbox: Sandbox, *words: str) -> str:
+    """curl as an owner uses it; a failed request is a failed test."""
+    command = ["curl", "-sS", "-L", "--fail", "-H", f"Authorization: Bearer {sandbox.token}", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_curl_and_requests_follow_the_links_of_files(sandbox: Sandbox, tmp_path: Path) -> None:
+    url = f"{sandbox.url}/api/2.0/fs/files/by-link"
+    source, target = tmp_path / "up", tmp_path / "down"
+    source.write_bytes(os.urandom(3_000_000))
+    curl(sandbox, "-T", str(source), f"{url}/curl.bin")
+    curl(sandbox, "-o", str(target), f"{url}/curl.bin")
+    assert target.read_bytes() == source.read_bytes()
+    assert "content-length: 3000000" in curl(sandbox, "-I", f"{url}/curl.bin").lower()
+
+    session = requests.Session()
+    session.headers["Authorization"] = f"Bearer {sandbox.token}"
+    with source.open("rb") as body:
+        assert session.put(f"{url}/requests.bin", data=body, timeout=60).ok
+    assert session.get(f"{url}/requests.bin", timeout=60).content == source.read_bytes()
+    head = session.head(f"{url}/requests.bin", timeout=60, allow_redirects=True)
+    assert head.headers["Content-Length"] == "3000000"
+
+
+def test_a_file_larger_than_a_request_goes_up_in_two_steps(sandbox: Sandbox, client: Client, tmp_path: Path) -> None:
+    url = f"{sandbox.url}/api/2.0/fs/files/by-link/large.bin"
+    source = tmp_path / "large"
+    source.write_bytes(os.urandom(40_000_000))
+    link = curl(sandbox, "-X", "PUT", "-d", "", "--no-location", "-o", os.devnull, "-w", "%{redirect_url}", url)
+    assert requests.put(link, data=source.read_bytes(), timeout=60).ok
+    assert client.ok("GET", "/api/2.0/dbfs/get-status?path=/by-link/large.bin")["file_size"] == 40_000_000
+    assert (
+        requests.get(url, headers={"Authorization": f"Bearer {sandbox.token}"}, timeout=60).content[-9:]
+        == (source.read_bytes()[-9:])
+    )
+
+
+def test_a_list_that_no_answer_could_hold_arrives(sandbox: Sandbox, client: Client) -> None:
+    body = {
+        "name": "large",
+        "new_cluster": CLUSTER,
+        "email_notifications": {"on_start": ["someone@example.com"] * 3_000},
+        **python("/nowhere.py"),
+    }
+    made = [client.jobs("create", body)["job_id"] for _ in range(90)]
+    headers = {"Authorization": f"Bearer {sandbox.token}", "Accept-Encoding": "identity"}
+    answer = requests.get(f"{sandbox.url}/api/2.0/jobs/list", headers=headers, timeout=60)
+    assert [hop.status_code for hop in answer.history] == [307]
+    assert {job["job_id"] for job in answer.json()["jobs"]} >= set(made)
+    for job in made:
+        client.jobs("delete", {"job_id": job})
+
+
+WAITS = """
+import sys, time
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+spark.range(10).write.parquet("dbfs:/rides/before")
+print("written", flush=True)
+while not spark._jvm.java.io.File(sys.argv[1]).exists():
+    time.sleep(0.1)
+print("read:", spark.read.parquet("dbfs:/rides/before").count(), flush=True)
+spark.range(20).write.parquet("dbfs:/rides/after")
+"""
+
+
+def test_a_driver_that_rides_out_a_kill_of_the_sandbox_finds_its_files_again(
+    new_sandbox: NewSandbox, program: Program, tmp_path: Path
+) -> None:
+    sandbox = new_sandbox().start()
+    client, go = sandbox.client(), tmp_path / "go"
+    run = client.submit(python(program("waits.py", WAITS), str(go)))
+    client.await_output(run, "written")
+    sandbox.kill()
+    go.touch()  # the driver reads on while nobody answers
+    sandbox.start()
+    client = sandbox.client()
+    assert client.await_end(run)["state"]["result_state"] == "SUCCESS"
+    assert "read: 10" in client.jobs("runs/get-output", run_id=run)["logs"]
+    assert client.ok("GET", "/api/2.0/dbfs/get-status?path=/rides/after/_SUCCESS")["is_dir"] is False
