@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from chalicelib.driver.bundle import bundle, launch_file
+from tests.wheels import egg, wheel
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENGINES = {"newest": ("SPARKPLANE_ENGINE", ".venv-engine"), "3.5": ("SPARKPLANE_ENGINE35", ".venv-engine35")}
@@ -73,7 +74,9 @@ Submit = Callable[..., "subprocess.CompletedProcess[str]"]
 def submit(engine: Engine, reports: tuple[str, list[dict[str, Any]]], tmp_path: pathlib.Path) -> Submit:
     """Runs a program as EMR would: launch file as the entry point, bundle in --py-files, program in --files."""
 
-    def submit(source: str, *options: str, uri: str = "s3://bucket/dir/job.py") -> subprocess.CompletedProcess[str]:
+    def submit(
+        source: str, *options: str, uri: str = "s3://bucket/dir/job.py", **more: Any
+    ) -> subprocess.CompletedProcess[str]:
         for directory in ("here", "fetched", "events"):
             (tmp_path / directory).mkdir()
         (tmp_path / "fetched" / "job.py").write_text(source)
@@ -86,6 +89,7 @@ def submit(engine: Engine, reports: tuple[str, list[dict[str, Any]]], tmp_path: 
             "environment": ENVIRONMENT,
             "secrets": SECRETS,
             "image_roots": ["/opt/no-such-spark"],
+            **more,
         }
         (tmp_path / "launch.py").write_text(launch_file(config))
         conf = {
@@ -194,3 +198,43 @@ def test_a_program_that_was_not_fetched_is_named(submit: Submit, reports: tuple[
     assert done.returncode == 1
     assert "s3://bucket/dir/other.py was not fetched" in done.stdout + done.stderr
     assert reports[1][-1]["error"]["type"] == "ProgramNotFound"
+
+
+WITH_LIBRARIES = """
+import json, os
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import udf
+import apart
+
+def see(_):
+    import apart, old
+    return json.dumps([apart.VERSION, old.VERSION, apart.__file__])
+
+spark = SparkSession.builder.getOrCreate()
+print("FOUND " + json.dumps([apart.__file__, json.loads(spark.range(1).select(udf(see)("id")).first()[0])]))
+"""
+
+
+def test_libraries_reach_executors_that_are_processes_of_their_own(submit: Submit, tmp_path: pathlib.Path) -> None:
+    libraries = [
+        {"kind": "whl", "name": wheel(tmp_path, "apart", "3.1").as_uri(), "label": "whl"},
+        {"kind": "egg", "name": egg(tmp_path, "old").as_uri(), "label": "egg"},
+    ]
+    done = submit(WITH_LIBRARIES, "--master", "local-cluster[1,1,1024]", libraries=libraries)
+    assert done.returncode == 0, done.stdout + done.stderr
+    here, (version, old, there) = json.loads(done.stdout.partition("FOUND ")[2].splitlines()[0])
+    assert (version, old) == ("3.1", "egg")
+    assert "/sparkplane_libraries/0/apart/" in there
+    assert "/libraries-" in here
+    assert "Successfully installed apart-3.1" in done.stderr, "pip's words belong into the error log"
+    assert "Successfully installed" not in done.stdout
+
+
+def test_a_run_without_executors_runs_its_tasks_in_the_driver(submit: Submit) -> None:
+    source = """
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+print("FOUND", spark.sparkContext.master, spark.range(10).count(), spark.sparkContext.defaultParallelism)
+"""
+    done = submit(source, "--master", "spark://127.0.0.1:1", local_cores=2)
+    assert "FOUND local[2] 10 2" in done.stdout, done.stdout + done.stderr
