@@ -52,6 +52,7 @@ _NOT_PREPARED = {
     "sparkplane.InitScript": "INIT_SCRIPT_FAILED",
     "sparkplane.Library": "LIBRARY_FAILED",
     "sparkplane.Volume": "VOLUME_FAILED",
+    "sparkplane.Secret": "SECRET_NOT_FOUND",
 }
 """The error types by which the bootstrap says that the machine could not be made ready for the program, and the reason
 that the run ends for."""

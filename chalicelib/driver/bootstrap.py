@@ -51,23 +51,27 @@ def main(config: Mapping[str, Any]) -> NoReturn:
     in a Spark conf, so it reaches the driver's Python and Python workers only) and "image_roots" (see `program`).
     Optional too: "init_scripts" ([{"uri" or "text", "label"}]) with their "init_environment"; "libraries" ([{"kind":
     "pypi", "whl", "egg" or "cran", "name": a package or URI, "repo", "label"}]); "volumes" ([{"name",
-    "mount_path"}]); "local_cores" (the run has no executors: its tasks run in the driver, so many at once).
+    "mount_path"}]); "local_cores" (the run has no executors: its tasks run in the driver, so many at once);
+    "secret_references" (variables of the environment may name secrets).
     """
     secrets = dict(config.get("secrets") or {})
     reporter = Reporter(config.get("api") or "", config["run"], config["secret"])
     ending = Ending(reporter, [config["secret"], *secrets.values()])
     ending.install()
-    outcome = _run(config, secrets, reporter)
+    outcome = _run(config, secrets, reporter, ending.hide)
     ending.outcome = outcome
     reporter.open()
     raise outcome.exit
 
 
-def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter) -> Outcome:
+def _run(
+    config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter, hide: Callable[[list[str]], None]
+) -> Outcome:
     try:
         program, roots = config["program"], config.get("image_roots") or ()
-        for_executors = environment.apply(config.get("environment") or {})
-        secrets = environment.apply(secrets)
+        plain, found = _environment(config, hide)
+        for_executors = environment.apply(plain)
+        secrets = environment.apply({**secrets, **found})
         installed = prepare(config, roots)
         cores = int(config.get("local_cores") or 0)
         SparkHook(for_executors, secrets, reporter.started, installed, cores).install()
@@ -106,6 +110,23 @@ def _staged(config: Mapping[str, Any]) -> dict[str, str]:
         return stage(config["volumes"], config.get("api") or "", config["run"], config["secret"])
     except NotStaged as error:
         raise NotPrepared("sparkplane.Volume", str(error)) from None
+
+
+def _environment(
+    config: Mapping[str, Any], hide: Callable[[list[str]], None]
+) -> tuple[Mapping[str, str], dict[str, str]]:
+    """The run's environment variables, and apart from them those that hold secrets. Raises NotPrepared."""
+    told = config.get("environment") or {}
+    if not config.get("secret_references"):
+        return told, {}
+    from .secret_references import SecretNotFound, resolve_secrets
+
+    try:
+        plain, found, texts = resolve_secrets(told, config.get("api") or "", config["run"], config["secret"])
+    except SecretNotFound as error:
+        raise NotPrepared("sparkplane.Secret", str(error)) from None
+    hide(texts)
+    return plain, found
 
 
 class NotPrepared(Exception):
@@ -154,6 +175,10 @@ class Ending:
         self._process = os.getpid()
         self._over = False
         self._held = threading.local()
+
+    def hide(self, texts: list[str]) -> None:
+        """Keep these out of the report too."""
+        self._hidden += [text for text in texts if len(text) >= 4]
 
     def install(self) -> None:
         atexit.register(self._at_exit)

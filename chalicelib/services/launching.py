@@ -55,6 +55,8 @@ def _preparation(run: Run) -> dict[str, Any]:
         config["init_environment"] = resolve_map(told.init_environment, values)
     if told.libraries:
         config["libraries"] = [asdict(library) for library in told.libraries]
+    if run.spec.references.wanted and any("{{secrets/" in value for value in run.spec.environment.values()):
+        config["secret_references"] = True
     if not max(size.executors, size.executors_max):
         config["local_cores"] = size.driver_cores
     return config

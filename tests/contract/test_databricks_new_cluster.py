@@ -259,3 +259,27 @@ def test_attributes_of_clouds_are_kept_and_have_no_effect(service: Service, alic
     assert service.run(run).spec.size == service.run(plain).spec.size
     shown = get_run(alice, run)["cluster_spec"]["new_cluster"]
     assert {name: shown[name] for name in kept} == kept
+
+
+REFERENCE = "{{secrets/vault/password}}"
+
+
+def test_secrets_in_the_environment_are_the_drivers_to_ask_for(service: Service, alice: Client) -> None:
+    run = submit(alice, python(new_cluster=cluster(spark_env_vars={"TOKEN": REFERENCE})))
+    told = config(service, run)
+    assert (told["environment"], told["secret_references"]) == ({"TOKEN": REFERENCE}, True)
+    assert "vault" not in str(_request(service, run))
+    assert "secret_references" not in config(service, submit(alice, python()))
+
+
+def test_secrets_are_never_in_spark_conf_or_the_environment_of_a_jar(service: Service, alice: Client) -> None:
+    message = (
+        "new_cluster.spark_conf: spark.x names a secret. Spark shows its conf to everybody who sees the application; "
+        "name the secret in spark_env_vars or read it with dbutils.secrets."
+    )
+    _refused(service, alice, python(new_cluster=cluster(spark_conf={"spark.x": REFERENCE})), message)
+    message = (
+        "new_cluster.spark_env_vars: TOKEN names a secret. JAR and R programs start as they are, with an environment "
+        "that the cluster's administrators see; only Python programs and notebooks are given secrets."
+    )
+    _refused(service, alice, jar(new_cluster=cluster(spark_env_vars={"TOKEN": REFERENCE})), message)

@@ -71,6 +71,13 @@ def _workers(cluster: NewCluster) -> tuple[int, int]:
 
 def cluster_conf(cluster: NewCluster) -> dict[str, str]:
     """The Spark conf without what only Databricks' own clusters know: the markers of a single-node cluster."""
+    for name, value in cluster.spark_conf.items():
+        if SECRET in value:
+            raise Invalid(
+                f"new_cluster.spark_conf: {name} names a secret. Spark shows its conf to everybody who sees the "
+                "application; name the secret in spark_env_vars or read it with dbutils.secrets.",
+                field="new_cluster.spark_conf",
+            )
     return {
         name: value
         for name, value in cluster.spark_conf.items()
@@ -90,6 +97,9 @@ def _environment(cluster: NewCluster) -> dict[str, str]:
             raise Invalid(f"{field}: {name!r} cannot be the name of an environment variable.", field=field)
     return environment
 
+
+SECRET = "{{secrets/"
+"""How a reference to a secret begins: `{{secrets/<scope>/<key>}}`."""
 
 MAX_TAGS, MAX_TAG_NAME, MAX_TAG_VALUE = 45, 127, 255
 """Databricks' limits for custom tags; AWS's own (50, 128 and 256) leave room for the run's tag."""

@@ -10,6 +10,7 @@ from chalicelib.core.errors import Invalid, NotFound
 from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import Files, Job, Program, ProgramKind, References, RunSpec
 from chalicelib.core.spark import parse_submit
+from chalicelib.dialects.databricks_jobs.clusters import SECRET
 from chalicelib.dialects.databricks_jobs.reading import MAX_PARAMETERS, Locate, ascii_map, parameter_map, parameters
 from chalicelib.dialects.databricks_jobs.schemas import TASKS, RunNow, TaskSettings
 
@@ -156,6 +157,14 @@ def for_its_program(spec: RunSpec) -> RunSpec:
             "are. Put what the script does into the image.",
             field=field,
         )
+    for name, value in spec.environment.items():
+        if SECRET in value:
+            field = "new_cluster.spark_env_vars"
+            raise Invalid(
+                f"{field}: {name} names a secret. JAR and R programs start as they are, with an environment that the "
+                "cluster's administrators see; only Python programs and notebooks are given secrets.",
+                field=field,
+            )
     return replace(spec, size=replace(spec.size, executors=max(1, spec.size.executors)))
 
 
