@@ -18,6 +18,7 @@ from chalicelib.core.model import Hold, Job, Program, ProgramKind, Role, Run, Ru
 from chalicelib.core.states import RunState
 from chalicelib.ports import (
     Change,
+    Check,
     Clash,
     Delete,
     Listing,
@@ -156,6 +157,18 @@ def test_only_the_version_that_was_read_is_removed(store: Store) -> None:
 LEDGER = Ledger(
     "big", AMOUNT, {"main/etl": PoolAccount(used=Amount(10, 20, 30, 4)), "main/odd #/": PoolAccount(used=AMOUNT)}
 )
+
+
+def test_a_check_holds_for_the_version_that_was_read_and_writes_nothing(store: Store) -> None:
+    other = replace(RUN, id=43)
+    store.commit([Put(RUN)])
+    store.commit([Put(other), Check(written(RUN))])
+    assert store.fetch([key_of(RUN), key_of(other)]) == {key_of(RUN): written(RUN), key_of(other): written(other)}
+    for stale in (RUN, replace(RUN, version=7), replace(RUN, id=44, version=1)):
+        with pytest.raises(Clash) as clash:
+            store.commit([Put(replace(RUN, id=45)), Check(stale)])
+        assert clash.value.keys == {key_of(stale)}
+    assert not store.fetch([key(Run, RUN.workspace, 45)])
 
 
 def test_a_release_takes_off_what_a_pool_uses_whatever_the_version(store: Store) -> None:

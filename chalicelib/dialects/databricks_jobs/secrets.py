@@ -11,12 +11,13 @@ from chalicelib.core.model import Permission
 from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
 from chalicelib.ports import Ports
-from chalicelib.services import secrets
 from chalicelib.services.access import Call
 
 if TYPE_CHECKING:
     from chalicelib.dialects.databricks_jobs import reading, secrets_schemas
+    from chalicelib.services import secrets
 else:
+    secrets = later("chalicelib.services.secrets")
     reading, secrets_schemas = (
         later(f"chalicelib.dialects.databricks_jobs.{name}") for name in ("reading", "secrets_schemas")
     )

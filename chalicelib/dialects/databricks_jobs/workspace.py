@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.errors import Invalid, TooLarge
 from chalicelib.core.model import ContentFormat, Language, ObjectType, WorkspaceObject
-from chalicelib.core.tree import Content, check_path, jupyter_notebook, raw_file, recognized, source_notebook
 from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
 from chalicelib.ports import Ports
-from chalicelib.services import notebooks, tree
 from chalicelib.services.access import Call
 
 if TYPE_CHECKING:
+    from chalicelib.core import tree as paths
     from chalicelib.dialects import multipart
     from chalicelib.dialects.databricks_jobs import reading, workspace_schemas
+    from chalicelib.services import notebooks, tree
+
+    _Reader = Callable[[str, bytes, Language | None], tuple[str, paths.Content]]
 else:
-    multipart = later("chalicelib.dialects.multipart")
+    paths, multipart, notebooks, tree = (
+        later(f"chalicelib.{name}")
+        for name in ("core.tree", "dialects.multipart", "services.notebooks", "services.tree")
+    )
     reading, workspace_schemas = (
         later(f"chalicelib.dialects.databricks_jobs.{name}") for name in ("reading", "workspace_schemas")
     )
@@ -60,7 +65,7 @@ def list_objects(ports: Ports, call: Call, request: Request) -> Answer:
     since = query.notebooks_modified_after
     shown = [
         _object(one, request)
-        for one in tree.list_objects(ports, call.workspace, check_path(query.path))
+        for one in tree.list_objects(ports, call.workspace, paths.check_path(query.path))
         if not (since and one.type is ObjectType.NOTEBOOK and one.revisions[-1].at < since)
     ]
     return Answer({"objects": shown} if shown else {})
@@ -68,20 +73,20 @@ def list_objects(ports: Ports, call: Call, request: Request) -> Answer:
 
 def get_status(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /workspace/get-status."""
-    path = check_path(reading.parse(workspace_schemas.Path, request.fields).path)
+    path = paths.check_path(reading.parse(workspace_schemas.Path, request.fields).path)
     return Answer(_object(tree.find(ports, call.workspace, path), request))
 
 
 def mkdirs(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /workspace/mkdirs."""
-    tree.make_directory(ports, call, check_path(reading.parse(workspace_schemas.Path, request.fields).path))
+    tree.make_directory(ports, call, paths.check_path(reading.parse(workspace_schemas.Path, request.fields).path))
     return Answer({})
 
 
 def delete(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /workspace/delete."""
     body = reading.parse(workspace_schemas.Delete, request.fields)
-    tree.remove(ports, call, check_path(body.path), recursive=body.recursive)
+    tree.remove(ports, call, paths.check_path(body.path), recursive=body.recursive)
     return Answer({})
 
 
@@ -92,20 +97,17 @@ def _refuse_format(format: str) -> None:
         )
 
 
-_Reader = Callable[[str, bytes, Language | None], tuple[str, Content]]
-
-
-def _read_source(path: str, body: bytes, language: Language | None) -> tuple[str, Content]:
+def _read_source(path: str, body: bytes, language: Language | None) -> tuple[str, paths.Content]:
     if language is None:
         raise Invalid("Missing required field: language (format SOURCE needs it).", field="language")
-    return path, source_notebook(body, language)
+    return path, paths.source_notebook(body, language)
 
 
 _IMPORTS: Mapping[str, _Reader] = {
     "SOURCE": _read_source,
-    "JUPYTER": lambda path, body, language: (path, jupyter_notebook(body)),
-    "AUTO": lambda path, body, language: recognized(path, body),
-    "RAW": lambda path, body, language: (path, raw_file(body)),
+    "JUPYTER": lambda path, body, language: (path, paths.jupyter_notebook(body)),
+    "AUTO": lambda path, body, language: paths.recognized(path, body),
+    "RAW": lambda path, body, language: (path, paths.raw_file(body)),
 }
 """Format -> where the content goes and what it is."""
 
@@ -121,7 +123,7 @@ def import_(ports: Ports, call: Call, request: Request) -> Answer:
             field="content",
         )
     language = Language(told.language) if told.language else None
-    path, what = _IMPORTS[told.format](check_path(told.path), body, language)
+    path, what = _IMPORTS[told.format](paths.check_path(told.path), body, language)
     tree.store_content(ports, call, path, what, overwrite=told.overwrite)
     return Answer({})
 
@@ -152,7 +154,7 @@ def export(ports: Ports, call: Call, request: Request) -> Answer:
     query = reading.parse(workspace_schemas.Export, request.fields)
     _refuse_format(query.format)
     wanted = _EXPORTS.get(query.format)
-    path = check_path(query.path)
+    path = paths.check_path(query.path)
     made = notebooks.export(ports, call.workspace, path, wanted)
     if not query.direct_download:
         return Answer({"content": base64.b64encode(made.body).decode(), "file_type": made.extension})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from chalicelib.core.errors import (
@@ -16,12 +17,19 @@ from chalicelib.core.errors import (
 )
 from chalicelib.core.ids import parse_external_name
 from chalicelib.core.model import Run
-from chalicelib.core.tree import check_path
 from chalicelib.dialects.http import Answer, NoSuchRoute, OpenOperation, Request, Voice, WrongMethod
+from chalicelib.later import later
 from chalicelib.ports import Ports, key
-from chalicelib.services import notebooks, results, volumes, workflow
+from chalicelib.services import results, volumes, workflow
 from chalicelib.services.access import admit_driver
-from chalicelib.services.secrets import RunSecrets
+
+if TYPE_CHECKING:
+    from chalicelib.core import tree
+    from chalicelib.services import notebooks, secrets
+else:
+    tree, notebooks, secrets = (
+        later(f"chalicelib.{name}") for name in ("core.tree", "services.notebooks", "services.secrets")
+    )
 
 _STATUS: dict[type[SparkplaneError], int] = {
     Invalid: 400, Unauthenticated: 401, Forbidden: 403, NotFound: 404, NoSuchRoute: 404, WrongMethod: 405,
@@ -92,7 +100,7 @@ def notebook(ports: Ports, request: Request) -> Answer:
     told = query.get("revision") or "0"
     if not (told.isascii() and told.isdigit() and len(told) < 17):
         raise Invalid("revision must be epoch milliseconds.", field="revision")
-    found = notebooks.read_notebook(ports, run.workspace, check_path(query.get("path", "")), int(told))
+    found = notebooks.read_notebook(ports, run.workspace, tree.check_path(query.get("path", "")), int(told))
     about = {"path": found.path, "language": found.language.value, "revision": found.revision}
     text = json.dumps(found.content, ensure_ascii=False)
     if len(text) < INLINE_MOST and len(json.dumps(text)) < INLINE_MOST:
@@ -112,19 +120,19 @@ def volume_files(ports: Ports, request: Request) -> Answer:
 
 def secret_scopes(ports: Ports, request: Request) -> Answer:
     """GET /driver/v1/runs/{run}/secrets: the names of the scopes that the run may read."""
-    return Answer({"scopes": RunSecrets(ports, _live_run(ports, request)).scopes()})
+    return Answer({"scopes": secrets.RunSecrets(ports, _live_run(ports, request)).scopes()})
 
 
 def secret_keys(ports: Ports, request: Request) -> Answer:
     """GET /driver/v1/runs/{run}/secrets/{scope}: the names of a scope's secrets."""
-    return Answer({"keys": RunSecrets(ports, _live_run(ports, request)).keys(_part(request, "scope"))})
+    return Answer({"keys": secrets.RunSecrets(ports, _live_run(ports, request)).keys(_part(request, "scope"))})
 
 
 def secret(ports: Ports, request: Request) -> Answer:
     """GET /driver/v1/runs/{run}/secrets/{scope}/{key}: a secret's `value` in base64, and whether it was given as
     text."""
-    secrets = RunSecrets(ports, _live_run(ports, request))
-    found = secrets.value(_part(request, "scope"), _part(request, "key"))
+    readable = secrets.RunSecrets(ports, _live_run(ports, request))
+    found = readable.value(_part(request, "scope"), _part(request, "key"))
     return Answer({"value": found.value, "is_text": found.is_text}, headers={"Cache-Control": "no-store"})
 
 
