@@ -18,6 +18,9 @@ from chalicelib.ports import Relayed, Unreachable
 TIMEOUT_S = 25
 """Less than the gateway waits for an answer."""
 
+NOT_THERE = frozenset({502, 503, 504})
+"""What a load balancer answers for a server that is not up."""
+
 NOT_ROUTED = (
     "This deployment has no way to history servers: its owner has not set where they are reached "
     "(the stack's parameter HistoryUrl)."
@@ -40,6 +43,8 @@ class HttpRelay:
             connection.request("GET", f"{address.path.rstrip('/')}{path}", headers=dict(headers))
             answer = connection.getresponse()
             told = {name.lower(): value for name, value in answer.getheaders()}
+            if answer.status in NOT_THERE:
+                raise Unreachable(f"The history server does not answer yet (status {answer.status}).", later=True)
             return Relayed(answer.status, told, answer.read())
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"The history server does not answer yet ({type(error).__name__}).", later=True) from None

@@ -282,6 +282,11 @@ def test_one_that_is_not_up_yet_is_told_to_come_back(service: Service, alice: Cl
     start(alice)
     answer = call(alice, "GET", f"{SERVER}/api/v1/applications")
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json["errors"][0]["message"] == "The history server is starting."
+    assert service.relay.asked == []
+    service.start(server(service).id)
+    answer = call(alice, "GET", f"{SERVER}/api/v1/applications")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
     assert answer.json["errors"] == [{"code": "service_unavailable", "message": "Not yet."}]
     service.relay.routed = False
     answer = call(alice, "GET", f"{SERVER}/api/v1/applications")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
-from chalicelib.core.model import Job, Policy, Run
+from chalicelib.core.errors import AlreadyExists
+from chalicelib.core.model import Job, Policy, Pool, Run
 from chalicelib.core.states import RunState
 from chalicelib.ports import Launch
+from chalicelib.services import history
 from chalicelib.services.jobs import Definition, create_job, delete_job
 from chalicelib.services.runs import cancel_run
 from chalicelib.services.submission import Request, run_job
@@ -109,6 +112,31 @@ def fails_and_is_retried(cloud: Cloud) -> list[RunState]:
     return [RunState.FAILED, RunState.SUCCEEDED]
 
 
+def serves_histories_dies_and_is_stopped(cloud: Cloud) -> list[RunState]:
+    """A pool's history server: started, started again when it dies, stopped."""
+    pool = cloud.store.all(Pool)[0]
+
+    def start() -> None:
+        with suppress(AlreadyExists):  # of a call that got no answer and yet was heard
+            history.start(cloud.ports, cloud.caller, pool.name, cores=1, memory=1024)
+
+    def stop() -> None:
+        with suppress(history.Stopped):
+            history.stop(cloud.ports, cloud.caller, cloud.store.all(Pool)[0])
+
+    insistently(start)
+    cloud.play()
+    drivers_become(cloud, "RUNNING")
+    cloud.play()
+    cloud.clock.advance(60_000)
+    drivers_become(cloud, "FAILED", failure="USER_ERROR", details="boom")
+    cloud.play()
+    cloud.clock.advance(60_000)
+    cloud.play()
+    insistently(stop)
+    return [RunState.FAILED, RunState.CANCELED]
+
+
 def is_refused(cloud: Cloud) -> list[RunState]:
     def no(launch: Launch) -> str:
         return "no such role"
@@ -202,6 +230,7 @@ SCENARIOS: list[Scenario] = [
     is_cancelled_while_it_runs,
     times_out,
     fails_and_is_retried,
+    serves_histories_dies_and_is_stopped,
     is_refused,
     loses_its_execution,
     loses_its_job,

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from chalicelib.core.model import Run
 from chalicelib.core.quantities import whole_cores
+from chalicelib.core.states import RunState
 from chalicelib.core.waiting import Waiting
 from chalicelib.dialects.analytics_engine.reading import BASE, pool_of, want_pool
 from chalicelib.dialects.http import Answer, Operation, Request
@@ -93,6 +94,8 @@ def relay(ports: Ports, call: Call, request: Request) -> Answer:
     base = f"/v4/analytics_engines/{request.parameters['instance_id']}/spark_history_server/ui"
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     try:
+        if run.state is not RunState.RUNNING:
+            raise Unreachable("The history server is starting.", later=True)
         answer = ports.relay.get(run, _asked(request), {**headers, "x-forwarded-context": base})
     except Unreachable as unreachable:
         return _unreachable(unreachable, request)
