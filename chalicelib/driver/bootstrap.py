@@ -200,6 +200,7 @@ class Ending:
         signal.signal(number, signal.SIG_DFL)
         if os.getpid() == self._process and not self._over:
             self._over = True
+            _end_kernels()
             facts = {"signal": number, "exit_code": 128 + number, "error": None}
             self._reporter.finish(facts, SIGNAL_PATIENCE_SECONDS)
         os.kill(os.getpid(), number)
@@ -230,6 +231,12 @@ class Ending:
         for text in self._hidden:
             shown = {field: value.replace(text, _HIDDEN) for field, value in shown.items()}
         return shown
+
+
+def _end_kernels() -> None:
+    client = sys.modules.get(f"{__name__.rpartition('.')[0]}.notebook.client")
+    if client is not None:
+        client.kill_all()
 
 
 def stop_spark() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -22,6 +23,7 @@ MAX_NOTEBOOK = 20 * 1024 * 1024
 """Bytes that all cells together may put out, as on Databricks."""
 
 START_SECONDS = 120
+_groups: set[int] = set()
 _OUTPUTS = {"stream", "display_data", "execute_result", "error", "update_display_data"}
 
 
@@ -39,7 +41,30 @@ async def start_kernel(directory: str, number: int) -> AsyncKernelManager:
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     kernel._kernel_spec = KernelSpec(argv=command, display_name="Python", language="python")
     await kernel.start_kernel(env=_environment(home), cwd=os.getcwd())
+    _groups.add(kernel.provisioner.pgid)
     return kernel
+
+
+async def kill_kernel(kernel: AsyncKernelManager) -> None:
+    """End a kernel at once, with all that it has started."""
+    group = getattr(kernel.provisioner, "pgid", None)
+    if group is not None:
+        _kill(group)
+    await kernel.shutdown_kernel(now=True)
+
+
+def kill_all() -> None:
+    """End all kernels at once: each leads a process group of its own, which no signal to ours reaches."""
+    for group in tuple(_groups):
+        _kill(group)
+
+
+def _kill(group: int) -> None:
+    _groups.discard(group)
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return  # it has ended
 
 
 def _environment(home: str) -> dict[str, str]:
@@ -116,7 +141,7 @@ class Client(NotebookClient):  # type: ignore[misc]  # nbclient is not typed whe
             )
         else:
             return True
-        self._kill = asyncio.ensure_future(self.km.shutdown_kernel(now=True))
+        self._kill = asyncio.ensure_future(kill_kernel(self.km))
         return False
 
 

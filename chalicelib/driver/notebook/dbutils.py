@@ -78,14 +78,16 @@ class Notebook:
 
     def exit(self, value: Any = "") -> None:
         """End the notebook at once, as a success with this value."""
-        self._link.ask("exit", value=str(value))
-        raise NotebookExit(str(value))
+        text = str(value).encode("utf-8", "replace").decode()
+        self._link.ask("exit", value=text)
+        raise NotebookExit(text)
 
     def run(self, path: str, timeout_seconds: int = 0, arguments: Mapping[str, Any] | None = None) -> str | None:
         """Run another notebook in a kernel and a Spark session of its own, and return what it exits with.
 
         `timeout_seconds` 0 is no time-out. Raises WorkflowException when it fails or takes too long.
         """
+        __tracebackhide__ = True
         from .link import Refused
 
         told = {str(name): str(value) for name, value in (arguments or {}).items()}

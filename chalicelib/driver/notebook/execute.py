@@ -60,8 +60,7 @@ class _Execution:
         self._parameters = dict(parameters)
         self._own_session = depth > 0
         self._notebook = notebook
-        self._number = session.number()
-        self._tag = f"sparkplane-notebook-{self._number}"
+        self._tag = f"sparkplane-notebook-{session.number()}"
         self._kernel: Any = None
         self._client: Any = None
         self._late = ""
@@ -75,13 +74,17 @@ class _Execution:
         finally:
             if clock is not None:
                 clock.cancel()
-            if self._kernel is not None and self._kernel.has_kernel:
-                await self._kernel.shutdown_kernel(now=True)
+            await self._kill()
 
     def _strike(self, seconds: float) -> None:
         self._late = f"The notebook {self._found.path} took longer than {seconds:g} seconds."
-        if self._kernel is not None:
-            self._killing = asyncio.ensure_future(self._kernel.shutdown_kernel(now=True))
+        self._killing = asyncio.ensure_future(self._kill())
+
+    async def _kill(self) -> None:
+        from .client import kill_kernel
+
+        if self._kernel is not None and self._kernel.has_kernel:
+            await kill_kernel(self._kernel)
 
     async def _run(self) -> Ended:
         from nbclient.exceptions import DeadKernelError
@@ -107,10 +110,8 @@ class _Execution:
         from .client import Client, start_kernel
 
         said = self._client.said if self._client else 0
-        if self._kernel is None:
-            self._kernel = await start_kernel(self._session.directory, self._number)
-        else:
-            await self._kernel.restart_kernel(now=True)
+        await self._kill()
+        self._kernel = await start_kernel(self._session.directory, self._session.number())
         self._client = Client(self._notebook, self._kernel, said)
         await self._client.ready()
         try:

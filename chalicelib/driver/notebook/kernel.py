@@ -30,6 +30,7 @@ def start(told: Mapping[str, Any]) -> None:
     from IPython import get_ipython
 
     shell = get_ipython()
+    _tolerate(shell.kernel.session)
     Notebook(shell, told).install()
 
 
@@ -170,6 +171,7 @@ class Notebook:
             raise RuntimeError(f"%r: {done.stderr.decode(errors='replace').strip()}")
 
     def _need_spark(self, what: str) -> Any:
+        __tracebackhide__ = True
         if self.spark is None:
             raise RuntimeError(f"{what} needs Spark, which this run has not.")
         return self.spark
@@ -204,6 +206,22 @@ def _join_spark(told: Mapping[str, Any]) -> Any:
     context.addJobTag(told["tag"])
     _quieten()
     return session
+
+
+def _tolerate(session: Any) -> None:
+    """Let a message with half a surrogate pair out, with `?` in its place: a reply that cannot be written would be
+    waited for without end."""
+    import json
+
+    pack = session.pack
+
+    def packed(message: Any) -> bytes:
+        try:
+            return bytes(pack(message))
+        except UnicodeEncodeError:
+            return json.dumps(message, default=str, ensure_ascii=False).encode("utf-8", "replace")
+
+    session.pack = packed
 
 
 def _quieten() -> None:

@@ -23,6 +23,7 @@ class Link:
 
     def ask(self, what: str, **fields: Any) -> Any:
         """The answer to a question. Raises Refused."""
+        __tracebackhide__ = True
         import json
         from multiprocessing.connection import Client
 

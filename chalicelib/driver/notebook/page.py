@@ -57,9 +57,9 @@ def _style() -> str:
 
 _STYLE = """\
 :root { color-scheme: light dark; --ink: #1f2328; --quiet: #636c76; --line: #d8dee4; --code: #f6f8fa; --paper: #fff;
-  --bad: #b42318; --bad-paper: #fff1ef; --stripe: #fafbfc; }
+  --bad: #b42318; --bad-paper: #fff1ef; --stripe: #fafbfc; --link: #0969da; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --quiet: #9198a1; --line: #3d444d; --code: #161b22;
-  --paper: #0d1117; --bad: #ff9b92; --bad-paper: #2d1513; --stripe: #12171e; } }
+  --paper: #0d1117; --bad: #ff9b92; --bad-paper: #2d1513; --stripe: #12171e; --link: #58a6ff; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.55 system-ui, -apple-system, "Segoe UI",
   sans-serif; }
@@ -69,16 +69,16 @@ header h1 { font-size: 22px; margin: 0; overflow-wrap: anywhere; }
 header p { color: var(--quiet); margin: 4px 0 14px; overflow-wrap: anywhere; }
 pre, code { font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
-.jp-Cell { margin: 0 0 18px; }
-.jp-InputArea .highlight { background: var(--code); border: 1px solid var(--line); border-radius: 6px;
-  padding: 10px 12px; }
-.jp-OutputArea-child { padding: 8px 12px; overflow-x: auto; max-height: 70vh; overflow-y: auto; }
-.jp-OutputPrompt, .jp-InputPrompt, .jp-Collapser { display: none; }
-.jp-RenderedText[data-mime-type*="stderr"] { color: var(--quiet); }
-.jp-RenderedText[data-mime-type*="error"], .jp-OutputArea-output[data-mime-type*="error"] {
-  background: var(--bad-paper); border-left: 3px solid var(--bad); padding: 8px 12px; }
-.jp-RenderedHTMLCommon img, .jp-RenderedImage img { max-width: 100%; height: auto; }
-.jp-RenderedImage img { background: #fff; border-radius: 4px; }
+.cell { margin: 0 0 20px; }
+.text_cell a { color: var(--link); }
+.input_area { background: var(--code); border: 1px solid var(--line); border-radius: 6px; padding: 9px 12px; }
+.highlight { background: none !important; }
+.output { margin-top: 6px; max-height: 75vh; overflow: auto; }
+.output_area { padding: 3px 12px; }
+.output_stderr { color: var(--quiet); }
+.output_error { background: var(--bad-paper); border-left: 3px solid var(--bad); padding: 8px 12px; }
+img { max-width: 100%; height: auto; }
+.output_png img, .output_jpeg img, .output_svg svg { background: #fff; border-radius: 4px; }
 table { border-collapse: collapse; font-size: 13px; }
 th, td { border: 1px solid var(--line); padding: 4px 9px; text-align: left; vertical-align: top; }
 th { background: var(--code); font-weight: 600; }
@@ -90,4 +90,4 @@ tbody tr:nth-child(even) { background: var(--stripe); }
 .ansi-yellow-fg, .ansi-yellow-intense-fg, .ansi-yellow-bg { color: #9a6700; background: none; }
 .ansi-magenta-fg, .ansi-magenta-intense-fg { color: #9a4fb5; }
 .ansi-bold { font-weight: 600; }
-@media print { .jp-OutputArea-child { max-height: none; } }"""
+@media print { .output { max-height: none; } }"""

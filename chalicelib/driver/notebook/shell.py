@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def run_script(script: str) -> None:
     """Run a cell with bash; what it says is the cell's output. Raises RuntimeError for another exit code than 0."""
+    __tracebackhide__ = True
     import shutil
     import subprocess
 
@@ -28,6 +29,7 @@ def run_script(script: str) -> None:
 
 def file_command(line: str, files: Any) -> Any:
     """`%fs ls /x` is `dbutils.fs.ls("/x")`. Raises ValueError for what is no such command."""
+    __tracebackhide__ = True
     import shlex
 
     words = shlex.split(line)
@@ -41,6 +43,7 @@ def file_command(line: str, files: Any) -> Any:
 def install(line: str, directory: str, spark: Any) -> None:
     """`%pip …`: an `install` goes into a directory of the run, ahead of everything else; executors get what of it is
     plain Python. Raises RuntimeError when pip fails."""
+    __tracebackhide__ = True
     import importlib
     import shlex
     import subprocess

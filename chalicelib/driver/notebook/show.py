@@ -85,7 +85,7 @@ def plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, float):
         number = float(value)
-        return number if abs(number) < float("inf") else str(number)
+        return number if abs(number) < float("inf") else {"nan": "NaN"}.get(str(number), str(number))
     if hasattr(value, "asDict"):
         return {str(name): plain(inner) for name, inner in value.asDict().items()}
     if isinstance(value, dict):
