@@ -78,7 +78,7 @@ def _run(
         if "notebook" in program:
             from .notebook.run import run_notebook
 
-            return run_notebook(config, sorted(secrets))
+            return run_notebook(config)
         if "pipeline" in program:
             from .pipeline import run_pipeline
 

@@ -335,11 +335,21 @@ def report(ports: Ports, workspace: str, run: int, told: Mapping[str, Any]) -> N
     """
     kept = {name: told[name] for name in ("exit_code", "error", "signal", "finished", "notebook") if name in told}
     if len(json.dumps(kept)) > REPORT_MOST:
-        code = told.get("exit_code")
-        kept = {"exit_code": code if isinstance(code, int) else None, "finished": True}
+        kept = _shortened(kept)
     found = edit_run(ports, workspace, run, lambda r: _introduced(ports, r, told))
     if kept and found and found.holding:
         _keep_report(ports, workspace, run, kept)
+
+
+def _shortened(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The essence of a report that is too long: the exit code, the head of the error, what a notebook left."""
+    code, error, notebook = kept.get("exit_code"), kept.get("error"), kept.get("notebook")
+    short: dict[str, Any] = {"exit_code": code if isinstance(code, int) else None, "finished": True}
+    if isinstance(error, Mapping):
+        short["error"] = {name: str(error.get(name, ""))[:500] for name in ("type", "message")}
+    if notebook is not None and len(json.dumps(notebook)) <= REPORT_MOST // 2:
+        short["notebook"] = notebook
+    return short
 
 
 REPORT_MOST = 20_000

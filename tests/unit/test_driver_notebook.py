@@ -384,7 +384,7 @@ def test_an_image_that_cannot_run_notebooks_fails_the_run_with_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(run, "_NEEDED", ("json", "no_such_kernel"))
-    outcome = run.run_notebook({"run": "main.7", "secret": "s", "program": {"notebook": "/x"}}, [])
+    outcome = run.run_notebook({"run": "main.7", "secret": "s", "program": {"notebook": "/x"}})
     assert (outcome.exit_code, outcome.facts) == (1, {})
     assert outcome.error is not None
     assert outcome.error["type"] == "NotebookFailed"

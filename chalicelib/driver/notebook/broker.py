@@ -83,6 +83,7 @@ class Broker:
             "entered": self._entered,
             "left": self._left,
             "run": self._run,
+            "worker environment": self._session.worker_environment,
             "secret": self._session.secret,
             "secret names": self._session.secret_names_of,
             "secret scopes": self._session.secret_scopes,

@@ -130,7 +130,6 @@ class _Execution:
             "parameters": self._parameters,
             "own_session": self._own_session,
             "tag": self._tag,
-            "secret_names": self._session.secret_names,
             "packages": self._session.packages,
         }
         module = f"{__name__.rpartition('.')[0]}.kernel"

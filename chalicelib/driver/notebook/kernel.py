@@ -24,8 +24,7 @@ def start(told: Mapping[str, Any]) -> None:
     """Make the kernel ready.
 
     told: "socket" (of the broker), "path" and "language" of the notebook, "parameters", "own_session" (whether Spark's
-    session is one of its own), "tag" (for its Spark jobs), "secret_names" (of variables that Python workers should
-    have too) and "packages" (a directory for what `%pip` installs).
+    session is one of its own), "tag" (for its Spark jobs) and "packages" (a directory for what `%pip` installs).
     """
     from IPython import get_ipython
 
@@ -43,7 +42,7 @@ class Notebook:
         self.path = told["path"]
         self.language = told["language"]
         self.packages = told["packages"]
-        self.spark = _join_spark(told) if os.environ.get("PYSPARK_GATEWAY_PORT") else None
+        self.spark = _join_spark(told, self.link) if os.environ.get("PYSPARK_GATEWAY_PORT") else None
         self.widgets = Widgets(told["parameters"])
         self.dbutils = DBUtils(self.link, self.path, self.widgets, self.spark)
         self.scala: Any = None
@@ -184,7 +183,7 @@ def _markdown(body: str) -> None:
     show_markdown(Markdown(body))
 
 
-def _join_spark(told: Mapping[str, Any]) -> Any:
+def _join_spark(told: Mapping[str, Any], link: Link) -> Any:
     """A SparkSession of the JVM that spark-submit has started, whose SparkContext the driver side has made."""
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
@@ -197,7 +196,7 @@ def _join_spark(told: Mapping[str, Any]) -> Any:
         jvm.org.apache.spark.SparkContext.getOrCreate()
     )
     context = SparkContext(gateway=gateway, jsc=jsc, conf=SparkConf(_jvm=jvm, _jconf=jsc.getConf()))
-    context.environment.update({name: os.environ[name] for name in told["secret_names"] if name in os.environ})
+    context.environment.update(link.ask("worker environment"))
     put_on_workers_path(context)
     session = SparkSession.builder.getOrCreate()
     if told["own_session"]:

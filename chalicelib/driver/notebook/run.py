@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .execute import Ended
     from .session import Found, Session
 
-RESULT_HEAD = 4_000
-"""Characters of an exit value that ride in the report; a longer one is stored as a file of the run."""
+RESULT_IN_REPORT = 4_000
+"""Bytes of JSON of an exit value that rides in the report; a longer one is stored as a file of the run."""
 
 RESULT_MOST = 1_048_576
 """Bytes of an exit value that are kept (seed 004, "NotebookOutput": the first 1 MB)."""
@@ -25,7 +25,7 @@ RESULT_MOST = 1_048_576
 _NEEDED = ("nbclient", "nbformat", "nbconvert", "ipykernel", "jupyter_client")
 
 
-def run_notebook(config: Mapping[str, Any], secret_names: list[str]) -> Outcome:
+def run_notebook(config: Mapping[str, Any]) -> Outcome:
     """Run the notebook of `config["program"]` ({"notebook", "revision", "parameters"}) and keep what it leaves.
 
     Its executed form, its page and a long exit value are uploaded; what the report says of them is in the outcome's
@@ -42,7 +42,7 @@ def run_notebook(config: Mapping[str, Any], secret_names: list[str]) -> Outcome:
     from .session import Session
 
     with tempfile.TemporaryDirectory(prefix="nb-") as directory:
-        session = Session(Door(config.get("api") or "", config["run"], config["secret"]), directory, secret_names)
+        session = Session(Door(config.get("api") or "", config["run"], config["secret"]), directory)
         session.redactor.add(config["secret"])
         program = config["program"]
         try:
@@ -85,14 +85,18 @@ def _said(session: Session, ended: Ended) -> list[str]:
 
 def _kept(session: Session, found: Found, ended: Ended, run: str) -> dict[str, Any]:
     """Upload the results; what the report says of them. A result that cannot be kept fails nothing but itself."""
+    import json
+
     facts: dict[str, Any] = {"exited": ended.value is not None}
     files: dict[str, tuple[bytes, str]] = {}
     if ended.value is not None:
         value = session.redactor.text(ended.value)
         body = value.encode(errors="replace")
-        facts |= {"result": value[:RESULT_HEAD], "truncated": len(body) > RESULT_MOST}
-        if len(value) > RESULT_HEAD:
+        facts["truncated"] = len(body) > RESULT_MOST
+        if len(json.dumps(value)) > RESULT_IN_REPORT:
             files["result.txt"] = (body[:RESULT_MOST], "text/plain; charset=utf-8")
+        else:
+            facts["result"] = value
     try:
         files |= _documents(session, found, ended, run)
     except Exception as error:  # noqa: BLE001 - nbconvert and its kin raise many kinds; the notebook has run
@@ -154,6 +158,10 @@ class _SparkStart:
         """End the Spark jobs with this tag."""
         if self._context is not None:
             self._context.cancelJobsWithTag(tag)
+
+    def environment(self) -> dict[str, str]:
+        """The environment of Python workers."""
+        return dict(self._context.environment) if self._context is not None else {}
 
     def _make(self) -> None:
         import os

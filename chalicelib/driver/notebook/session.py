@@ -10,7 +10,6 @@ from .redact import Redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
 MAX_DEPTH = 5
@@ -33,11 +32,10 @@ class Session:
     """One run of a notebook, with all that it runs in turn. `directory` is private to this process's user; `spark` is
     what makes the SparkContext (`run`), or None."""
 
-    def __init__(self, door: Door, directory: str, secret_names: Sequence[str]) -> None:
+    def __init__(self, door: Door, directory: str) -> None:
         self.door = door
         self.directory = directory
         self.redactor = Redactor()
-        self.secret_names = list(secret_names)
         self.packages = os.path.join(directory, "packages")
         self.spark: Any = None
         self._numbers = itertools.count(1)
@@ -51,6 +49,10 @@ class Session:
         """Until Spark is there. Raises what kept it from starting."""
         if self.spark is not None:
             self.spark.wait()
+
+    def worker_environment(self) -> dict[str, str]:
+        """The environment of Spark's Python workers, for the kernels' own functions: as for the driver's."""
+        return self.spark.environment() if self.spark is not None else {}
 
     def cancel_jobs(self, tag: str) -> None:
         """End the Spark jobs with this tag."""
