@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
@@ -77,6 +78,13 @@ def test_copying_and_deleting(blobs: S3Blobs) -> None:
 def test_links_work_without_credentials(blobs: S3Blobs) -> None:
     assert requests.put(blobs.put_link("up", seconds=60), data=b"body", timeout=10).ok
     assert requests.get(blobs.get_link("up", seconds=60), timeout=10).content == b"body"
+
+
+def test_a_link_for_a_size_is_signed_for_that_size(blobs: S3Blobs) -> None:
+    """moto checks no signature; the sandbox's S3 does (`tests/sandbox/test_s3.py`), and S3 itself."""
+    told = parse_qs(urlsplit(blobs.put_link("up", seconds=60, size=4)).query)
+    assert told["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    assert told["X-Amz-SignedHeaders"] == ["content-length;host"]
 
 
 def test_copying_many_passes_over_what_is_gone(blobs: S3Blobs) -> None:

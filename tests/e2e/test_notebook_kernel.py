@@ -68,8 +68,8 @@ ENDS = {
     "8 MB of output": (
         "while True:\n    print('x' * 1_000_000)",
         (
-            "NotebookFailed: The output of cell 2 is larger than 8 MB: the rest of the run was cancelled, and the run is "
-            "marked as failed."
+            "NotebookFailed: The output of cell 2 is larger than 8 MB: the rest of the run was cancelled, and the run "
+            "is marked as failed."
         ),
     ),
     "a script that fails": ("%sh\necho said; exit 3", "RuntimeError: %sh: the command returned exit code 3."),

@@ -259,6 +259,12 @@ class TestRequests:
         address = client_for(url).generate_presigned_url("put_object", Params=given)
         assert requests.put(address, data=b"x", headers={"Content-Type": "text/html"}, timeout=5).status_code == 403
 
+    def test_a_size_that_was_signed_must_be_sent(self, url: str) -> None:
+        given = {"Bucket": "bucket", "Key": "k", "ContentLength": 4}
+        address = client_for(url, "s3v4").generate_presigned_url("put_object", Params=given)
+        answers = [requests.put(address, data=data, timeout=5).status_code for data in (b"12345", b"123", b"1234")]
+        assert answers == [403, 403, 200]
+
     def test_without_a_signature_and_with_a_foreign_key_nothing_goes(self, url: str, client: Any) -> None:
         client.put_object(Bucket="bucket", Key="k", Body=b"secret")
         assert requests.get(f"{url}/bucket/k", timeout=5).status_code == 403

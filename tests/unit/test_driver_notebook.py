@@ -322,6 +322,9 @@ class FakeSession:
         content = {"cells": [{"cell_type": "markdown", "source": "no"}, {"cell_type": "code", "source": ["a\n", "b"]}]}
         return Found(path, "python", content)
 
+    def worker_environment(self) -> dict[str, str]:
+        return {"A": "b"}
+
     def secret(self, scope: str, key: str) -> str:
         return base64.b64encode(f"{scope}/{key}".encode()).decode()
 
@@ -353,6 +356,7 @@ def test_a_kernel_is_answered(broker: Broker) -> None:
     assert told == {"path": "/lib/other", "language": "python", "cells": ["a\nb"]}
     assert link.ask("run", path="./x", base="/a/main", seconds=5, told={"p": "1"}) == "value"
     assert broker._session.ran == [("/a/x", {"p": "1"}, 5.0, 2)]  # type: ignore[attr-defined]
+    assert link.ask("worker environment") == {"A": "b"}
     assert broker.exited is None
     link.ask("exit", value="v")
     link.ask("restart")
@@ -366,6 +370,8 @@ def test_a_kernel_is_refused_with_a_sentence(broker: Broker) -> None:
     assert refused.value.kind == "missing"
     with pytest.raises(Refused, match="Notebook /bad failed"):
         link.ask("run", path="/bad", base="/", seconds=0, told={})
+    with pytest.raises(Refused, match="could not answer: TypeError"):
+        link.ask("exit", values="x")
     with pytest.raises(Refused, match="leads above"):
         link.ask("notebook", path="../../x", base="/main")
 

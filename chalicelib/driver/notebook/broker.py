@@ -74,6 +74,8 @@ class Broker:
             return {"refused": str(error), "kind": "missing"}
         except (Refusal, DoorError, ValueError) as error:
             return {"refused": str(error)}
+        except Exception as error:  # noqa: BLE001 - the cell that asked is told, and fails
+            return {"refused": f"The driver could not answer: {type(error).__name__}: {error}"}
 
     def _answers(self) -> dict[str, Callable[..., Any]]:
         return {
