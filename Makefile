@@ -51,7 +51,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.sandbox
 	@$(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-$(ENGINE)/.done: requirements-engine.txt
+$(ENGINE)/.done: requirements-engine.txt infra/image/requirements.txt
 	@echo "Installing Spark (once; a few hundred MB)" >&2
 	@$(PYTHON) -m venv $(ENGINE)
 	@$(ENGINE)/bin/pip install -q --disable-pip-version-check -r requirements-engine.txt
@@ -63,7 +63,7 @@ $(ENGINE)/.done: requirements-engine.txt
 	@.venv-$*/bin/pip install -q --disable-pip-version-check -r $<
 	@touch $@
 
-$(ENGINE35)/.done: requirements-engine35.txt
+$(ENGINE35)/.done: requirements-engine35.txt infra/image/requirements.txt
 	@echo "Installing Spark 3.5, for the driver's tests" >&2
 	@$(PYTHON) -m venv $(ENGINE35)
 	@$(ENGINE35)/bin/pip install -q --disable-pip-version-check -r requirements-engine35.txt

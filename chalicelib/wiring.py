@@ -5,7 +5,7 @@ SPARKPLANE_RING_MACHINE, SPARKPLANE_RING_FUNCTION, SPARKPLANE_SCHEDULE_ROLE, SPA
 SPARKPLANE_VIRTUAL_CLUSTER, SPARKPLANE_EXECUTION_ROLE, SPARKPLANE_API_URL; optional: SPARKPLANE_WORKSPACE,
 SPARKPLANE_RETENTION_DAYS, SPARKPLANE_MAX_ACTIVE_RUNS, SPARKPLANE_MAX_JOBS, SPARKPLANE_MAX_MADE_IN_HOUR (the workspace's
 limits), SPARKPLANE_DEFAULT_SPARK, SPARKPLANE_MAIL_FROM (the sender of e-mails),
-SPARKPLANE_HISTORY_URL (where history servers are reached, see `aws.relay`), and
+SPARKPLANE_HISTORY_URL (where history servers are reached, see `aws.relay`), SPARKPLANE_CONTAINER_IMAGE and
 SPARKPLANE_URI_SCHEMES, SPARKPLANE_HTTPS_HOSTS and SPARKPLANE_WEBHOOK_NETWORKS (comma-separated).
 """
 
@@ -69,7 +69,12 @@ def ports() -> Ports:
             env["SPARKPLANE_SCHEDULE_GROUP"],
             clock,
         ),
-        engine=EmrEngine(env["SPARKPLANE_VIRTUAL_CLUSTER"], env["SPARKPLANE_EXECUTION_ROLE"], env["SPARKPLANE_BUCKET"]),
+        engine=EmrEngine(
+            env["SPARKPLANE_VIRTUAL_CLUSTER"],
+            env["SPARKPLANE_EXECUTION_ROLE"],
+            env["SPARKPLANE_BUCKET"],
+            env.get("SPARKPLANE_CONTAINER_IMAGE", ""),
+        ),
         relay=HttpRelay(env.get("SPARKPLANE_HISTORY_URL", "")),
         clock=clock,
         dice=SystemDice(),

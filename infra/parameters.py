@@ -61,6 +61,10 @@ PARAMETERS: Json = {
     "MaxMadeInHour": _number(
         "Runs and jobs that a workspace may make in one hour.", _DEFAULTS.max_made_in_hour, MinValue=1
     ),
+    "ContainerImage": _text(
+        "The image of drivers and executors, with {release} for the EMR release (emr-7.12.0); infra/image makes one "
+        "that can run notebooks. Empty: EMR's own."
+    ),
     "MailFrom": _text(
         "The sender of e-mails: an address that SES has verified, itself or by its domain. Empty: none are sent."
     ),

@@ -36,6 +36,7 @@ ENVIRONMENT: Mapping[str, Any] = {
     "SPARKPLANE_MAX_ACTIVE_RUNS": ref("MaxActiveRuns"),
     "SPARKPLANE_MAX_JOBS": ref("MaxJobs"),
     "SPARKPLANE_MAX_MADE_IN_HOUR": ref("MaxMadeInHour"),
+    "SPARKPLANE_CONTAINER_IMAGE": ref("ContainerImage"),
     "SPARKPLANE_MAIL_FROM": ref("MailFrom"),
     "SPARKPLANE_WEBHOOK_NETWORKS": ref("WebhookNetworks"),
     "SPARKPLANE_HISTORY_URL": ref("HistoryUrl"),

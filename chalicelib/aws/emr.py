@@ -20,13 +20,15 @@ class EmrEngine:
     """Job runs of the deployment's virtual cluster, and of those that pools name.
 
     An engine id is EMR's job run id; in another cluster than the deployment's, with that cluster's id before a slash.
-    Logs go to `<workspace>/logs` in the layout that EMR on EKS uses.
+    Logs go to `<workspace>/logs` in the layout that EMR on EKS uses. `image` is the owner's container image (see
+    `core.spark.start_job_run`).
     """
 
-    def __init__(self, virtual_cluster: str, role: str, bucket: str) -> None:
+    def __init__(self, virtual_cluster: str, role: str, bucket: str, image: str = "") -> None:
         self._cluster = virtual_cluster
         self._role = role
         self._bucket = bucket
+        self._image = image
 
     def start(self, launch: Launch) -> str:
         """See Engine.start."""
@@ -44,6 +46,7 @@ class EmrEngine:
             role=placement.execution_role or self._role,
             log_uri=f"s3://{self._bucket}/{_log_prefix(run)}",
             files_uri=f"s3://{self._bucket}/{marker(run.workspace, '/')}",
+            image=self._image,
         )
         try:
             return self._join(cluster, emr.start_job_run(**request)["id"])

@@ -239,14 +239,17 @@ def start_job_run(
     role: str,
     log_uri: str,
     files_uri: str,
+    image: str = "",
 ) -> dict[str, Any]:
     """The body of EMR on EKS's StartJobRun.
 
     Sizes and conf travel as the `spark-defaults` classification, files and packages as spark-submit parameters; the
     name and the client token are the run's external name, so a second request starts nothing. `files_uri` is where the
-    workspace's files (`dbfs:/`) are.
+    workspace's files (`dbfs:/`) are. `image` is the owner's container image, with `{release}` where the release's name
+    stands (`emr-7.12.0`); empty for EMR's own.
     """
-    name = external_name(workspace, run)
+    name, release = external_name(workspace, run), release_for(spec.spark_version)
+    own = {"spark.kubernetes.container.image": image.replace("{release}", release.removesuffix("-latest"))}
     driver: dict[str, Any] = {"entryPoint": entry_point, "sparkSubmitParameters": _parameters(spec, extra)}
     if arguments:
         driver["entryPointArguments"] = list(arguments)
@@ -255,11 +258,14 @@ def start_job_run(
         "virtualClusterId": virtual_cluster,
         "clientToken": name,
         "executionRoleArn": role,
-        "releaseLabel": release_for(spec.spark_version),
+        "releaseLabel": release,
         "jobDriver": {"sparkSubmitJobDriver": {k: v for k, v in driver.items() if v}},
         "configurationOverrides": {
             "applicationConfiguration": [
-                {"classification": "spark-defaults", "properties": {**_mount(files_uri), **_properties(spec)}}
+                {
+                    "classification": "spark-defaults",
+                    "properties": {**_mount(files_uri), **_properties(spec), **(own if image else {})},
+                }
             ],
             "monitoringConfiguration": {
                 "persistentAppUI": "DISABLED",

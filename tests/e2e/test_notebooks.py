@@ -97,7 +97,7 @@ def test_a_cell_that_fails_fails_the_run_and_its_page_shows_how_far_it_came(clie
     assert (state["life_cycle_state"], state["result_state"]) == ("TERMINATED", "FAILED")
     assert "no_such_table" in state["state_message"]
     output = client.jobs("runs/get-output", run_id=run)
-    assert output["error"] == state["state_message"]
+    assert state["state_message"].startswith(output["error"])
     assert "select * from no_such_table" in output["error_trace"]
     first, second, third = model_of(export(client, run))["commands"]
     assert first["results"]["data"][0]["data"] == "came this far\n"
@@ -123,10 +123,8 @@ def test_a_secret_of_the_workspace_is_read_and_hidden(client: Client, put: Any) 
 def test_a_notebook_that_does_not_exist_fails_the_run_by_name(client: Client) -> None:
     run = client.submit(task("/Shared/absent"))
     state = client.await_end(run)["state"]
-    assert (state["result_state"], state["state_message"]) == (
-        "FAILED",
-        "The notebook /Shared/absent does not exist.",
-    )
+    assert state["result_state"] == "FAILED"
+    assert state["state_message"].startswith("The notebook /Shared/absent does not exist.")
 
 
 def test_a_schedule_runs_a_notebook_in_sql(client: Client, put: Any) -> None:
@@ -150,7 +148,7 @@ def test_a_schedule_runs_a_notebook_in_sql(client: Client, put: Any) -> None:
 def test_a_cancel_ends_a_notebook_that_runs(client: Client, put: Any) -> None:
     path = put("slow", "import time\nprint('begun')\ntime.sleep(600)")
     run = client.submit(task(path))
-    eventually(lambda: client.run(run)["cluster_instance"].get("spark_context_id"), "Spark of the run", 60)
+    eventually(lambda: client.run(run).get("cluster_instance", {}).get("spark_context_id"), "Spark of the run", 60)
     client.jobs("runs/cancel", {"run_id": run})
     ended = client.await_end(run)
     assert ended["state"]["result_state"] == "CANCELED"

@@ -165,6 +165,13 @@ def body(what: RunSpec, **changes: Any) -> dict[str, Any]:
     return start_job_run(replace(what, spark_version="3.5"), **{**arguments, **changes})
 
 
+def test_the_owners_image_is_the_one_for_the_release_and_no_users() -> None:
+    spec = RunSpec(name="work", program=Program(ProgramKind.PYTHON, "s3://b/main.py"))
+    told = defaults_of(body(spec, image="registry.example/spark:{release}"))
+    assert told["spark.kubernetes.container.image"] == "registry.example/spark:emr-7.12.0"
+    assert "spark.kubernetes.container.image" not in defaults_of(body(spec))
+
+
 def defaults_of(request: dict[str, Any]) -> dict[str, str]:
     (classification,) = request["configurationOverrides"]["applicationConfiguration"]
     assert classification["classification"] == "spark-defaults"
