@@ -46,6 +46,18 @@ def test_the_analytics_engine_example_submits_an_application_and_lists_it(sandbo
     assert '"applications":[' in printed
 
 
+@pytest.mark.skipif(not CLI.exists(), reason="the Databricks CLI is not installed (make test installs it)")
+def test_the_notebook_example_answers_its_exit_value_and_exports_a_page(sandbox: Sandbox, tmp_path: Path) -> None:
+    assert "sold in the south" in run("notebook", sandbox, tmp_path)
+    page = (tmp_path / "sales.html").read_text()
+    assert "data:image/png;base64," in page and "total" in page
+
+
+def test_the_destination_example_prints_an_id_and_a_secret(sandbox: Sandbox, tmp_path: Path) -> None:
+    EXAMPLES["one"] = EXAMPLES["destination"].replace("make ", f"make -s -C {ROOT} ", 1)
+    assert '"signing_secret"' in run("one", sandbox, tmp_path)
+
+
 def test_the_administrators_example_makes_a_user_a_token_and_a_pool(sandbox: Sandbox, tmp_path: Path) -> None:
     for line in EXAMPLES["admin"].strip().splitlines():
         EXAMPLES["one"] = line.replace("make ", f"make -s -C {ROOT} ", 1)
