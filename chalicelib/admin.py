@@ -42,6 +42,12 @@ def create_user(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
     return {"workspace": user.workspace, "user": user.name, "role": user.role}
 
 
+def delete_user(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
+    """Remove a user with its tokens; what it made stays."""
+    access.delete_user(ports, args.workspace, args.user)
+    return {"workspace": args.workspace, "deleted": args.user}
+
+
 def create_token(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
     """Issue a token; its text is in the answer and nowhere else."""
     text = access.create_token(ports, args.workspace, args.user, ttl_ms=args.days * DAY_MS, label=args.label)
@@ -60,13 +66,14 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--workspace", default=os.environ.get("SPARKPLANE_WORKSPACE", "main"))
     subjects = root.add_subparsers(required=True, metavar="SUBJECT")
 
-    user = subjects.add_parser("user").add_subparsers(required=True, metavar="VERB")
+    user = subjects.add_parser("user", help="who may call").add_subparsers(required=True, metavar="VERB")
     create = _verb(user, "create", create_user)
     create.add_argument("--user", required=True)
     create.add_argument("--role", choices=[role.value for role in Role], default="user")
     create.add_argument("--password-stdin", action="store_true")
+    _verb(user, "delete", delete_user).add_argument("--user", required=True)
 
-    token = subjects.add_parser("token").add_subparsers(required=True, metavar="VERB")
+    token = subjects.add_parser("token", help="credentials of users").add_subparsers(required=True, metavar="VERB")
     issue = _verb(token, "create", create_token)
     issue.add_argument("--user", required=True)
     issue.add_argument("--days", type=int, default=0, help="0 is for ever")

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from chalicelib.core.capacity import Amount, Ledger
 from chalicelib.core.ids import sort_text
 from chalicelib.core.model import (
+    Departed,
     Deployment,
     Destination,
     Event,
@@ -57,6 +58,7 @@ Record = (
     | Idempotency
     | Token
     | User
+    | Departed
     | Deployment
     | Event
     | FeedHead
@@ -88,6 +90,7 @@ KEY_FIELDS: dict[type, tuple[str, ...]] = {
     Idempotency: ("workspace", "token"),
     Token: ("workspace", "digest"),
     User: ("workspace", "name"),
+    Departed: ("workspace",),
     Deployment: (),
     Event: ("workspace", "sequence"),
     FeedHead: ("workspace",),

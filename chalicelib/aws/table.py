@@ -15,6 +15,7 @@ other attributes exist only where DynamoDB itself needs them (indexes, stream fi
 | Idempotency | `<ws>#once#<token>` | `once` | the caller's token |
 | Token | `<ws>#token#<digest>` | `token` | digest of the text |
 | User | `<ws>#user#<name>` | `user` | name |
+| Departed | `<ws>#departed` | `departed` | workspace, with each token |
 | FeedHead | `<ws>#feed` | `head` | workspace |
 | Event | `<ws>#feed` | `event#<sequence>` | workspace, in order from a sequence number |
 | FeedMark | `<ws>#run#<run>` | `mark` | id |
@@ -57,6 +58,7 @@ from chalicelib.core.capacity import Ledger
 from chalicelib.core.ids import sort_text
 from chalicelib.core.model import (
     NO_JOB,
+    Departed,
     Deployment,
     Destination,
     Event,
@@ -105,6 +107,7 @@ KEYS: Mapping[type, tuple[str, str]] = {
     Idempotency: ("{0}#once#{1}", "once"),
     Token: ("{0}#token#{1}", "token"),
     User: ("{0}#user#{1}", "user"),
+    Departed: ("{0}#departed", "departed"),
     FeedHead: ("{0}#feed", "head"),
     Event: ("{0}#feed", "event#{1:016d}"),
     FeedMark: ("{0}#run#{1}", "mark"),

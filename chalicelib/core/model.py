@@ -605,6 +605,16 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Departed:
+    """The users of a workspace that were removed, each with the instant: what a name made until then, tokens among it,
+    is no user's any more, also when the name is given to somebody else."""
+
+    workspace: str
+    users: Mapping[str, int] = field(default_factory=dict)
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """What one deployment keeps for itself: the key that signs page tokens, UUIDs and run secrets."""
 

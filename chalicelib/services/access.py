@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from chalicelib.core.credentials import (
     WORKSPACE,
@@ -24,8 +24,10 @@ from chalicelib.core.credentials import (
 )
 from chalicelib.core.errors import AlreadyExists, Forbidden, Invalid, NotFound, Unauthenticated
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import Principal, Role, Token, User
+from chalicelib.core.model import Departed, Job, Pipeline, Principal, Role, Run, Token, User
 from chalicelib.ports import Clash, Delete, Key, Ports, Put, key
+
+M = TypeVar("M", Run, Job, Pipeline)
 
 MAX_NAME = 200
 """Characters of a user's name: it is part of a key, whose bytes the table limits."""
@@ -38,10 +40,12 @@ SESSION_MS = 12 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An authenticated call: who, and the records that were read along with the token (absent ones as None)."""
+    """An authenticated call: who, and the records that were read along with the token (absent ones as None).
+    `departed` are the workspace's removed users."""
 
     principal: Principal
     snapshot: Mapping[Key, Any] = field(default_factory=dict)
+    departed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def workspace(self) -> str:
@@ -72,12 +76,27 @@ def admit(ports: Ports, credential: Credential, prefetch: Collection[Key] = ()) 
         raise Unauthenticated(_NOT_ADMITTED)
     token_key = key(Token, credential.workspace, credential.digest)
     user_key = key(User, credential.workspace, credential.user) if credential.user else None
-    found = ports.store.fetch([token_key, *([user_key] if user_key else []), *prefetch])
+    departed_key = key(Departed, credential.workspace)
+    found = ports.store.fetch([token_key, departed_key, *([user_key] if user_key else []), *prefetch])
     token, user = found.get(token_key), found.get(user_key) if user_key else None
+    departed: Mapping[str, int] = found[departed_key].users if departed_key in found else {}
+    if token and is_departed(departed, token.principal, token.created_at):
+        token = None
     principal = _of_token(ports, credential, token) or _of_password(credential, user)
     if principal is None:
         raise Unauthenticated(_NOT_ADMITTED)
-    return Call(principal, {k: found.get(k) for k in prefetch})
+    return Call(principal, {k: found.get(k) for k in prefetch}, departed)
+
+
+def is_departed(departed: Mapping[str, int], name: str, at: int) -> bool:
+    """Whether what a name made at an instant is a removed user's."""
+    return at <= departed.get(name, -1)
+
+
+def seen_by(call: Call, record: M) -> M:
+    """The record for rendering: without its creator, where that user is gone (seed 004, "Get")."""
+    gone = is_departed(call.departed, record.created_by, record.created_at)
+    return replace(record, created_by="") if gone else record
 
 
 def _of_token(ports: Ports, credential: Credential, token: Token | None) -> Principal | None:
@@ -138,6 +157,23 @@ def create_user(ports: Ports, workspace: str, name: str, role: Role, password: s
 
 def _hashed(ports: Ports, password: str) -> str:
     return hash_password(password, ports.dice.bits(128).to_bytes(16, "big")) if password else ""
+
+
+def delete_user(ports: Ports, workspace: str, name: str) -> None:
+    """Remove a user; its password and all its tokens are worthless at once. What it made stays, without its name.
+    Raises NotFound."""
+    user_key, departed_key = key(User, workspace, name), key(Departed, workspace)
+    while True:
+        found = ports.store.fetch([user_key, departed_key])
+        if user_key not in found:
+            raise NotFound("User", name)
+        departed: Departed = found.get(departed_key) or Departed(workspace)
+        users = {**departed.users, name: ports.clock.now()}
+        try:
+            ports.store.commit([Delete(found[user_key]), Put(replace(departed, users=users))])
+            return
+        except Clash:
+            continue
 
 
 def create_token(ports: Ports, workspace: str, name: str, *, ttl_ms: int = 0, text: str = "", label: str = "") -> str:

@@ -89,8 +89,7 @@ def told(task: Path, runtime: Path, aws: str, tmp_path_factory: pytest.TempPathF
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
-        **{name: "told" for name in ENVIRONMENT},
-        "SPARKPLANE_RETENTION_DAYS": "60",
+        **dict.fromkeys(ENVIRONMENT, "60"),
         "SPARKPLANE_TABLE": TABLE,
     }
     program = Path(__file__).with_name("runtime.py")

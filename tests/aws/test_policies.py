@@ -586,6 +586,8 @@ def _history(story: Story, base: str) -> None:
     story.drive("launch", run)
     assert story.record(run).spec.kind is RunKind.HISTORY
     assert api("GET", server).status == 200
+    assert api("GET", f"{server}/ui/index.html").status == 503
+    story.heard(run)
     assert api("GET", f"{server}/ui/index.html").status == 501
     assert api("DELETE", server).status == 204
     story.world.pump()

@@ -78,6 +78,8 @@ def test_a_get_is_one_read_in_both_dialects_and_of_a_run_that_waits_its_place_is
     dispatch(busy.ports, busy.ports.settings.cluster)
     assert calls(busy, get) == ["BatchGetItem"]
     path = f"{instance(busy)}/spark_applications/{apply(busy).body['id']}"
+    assert calls(busy, lambda: busy.api("GET", path)) == ["BatchGetItem", "Query"]
+    dispatch(busy.ports, busy.ports.settings.cluster)
     assert calls(busy, lambda: busy.api("GET", path)) == ["BatchGetItem"]
     assert calls(busy, lambda: busy.api("GET", f"{path}/status")) == ["BatchGetItem"]
 
@@ -96,6 +98,6 @@ def test_a_page_of_a_list_is_one_read_and_one_query_in_both_dialects(busy: World
 def test_a_request_without_a_good_token_reads_once_and_writes_nothing(busy: World) -> None:
     before = len(busy.calls)
     assert busy.api("GET", "/api/2.0/jobs/runs/list", token="spk_main_wrong").status == 401
-    assert [call.operation for call in busy.calls[before:]] == ["GetItem"]
+    assert [call.operation for call in busy.calls[before:]] == ["BatchGetItem"]
     assert busy.api("GET", "/api/2.0/jobs/runs/list", token="").status == 401
     assert len(busy.calls) == before + 1

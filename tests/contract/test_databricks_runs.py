@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from chalicelib.core.ids import external_name
 from chalicelib.core.model import Policy, Program, ProgramKind, Run, RunSpec
 from chalicelib.core.states import Intent, RunState
 from chalicelib.dialects.databricks_jobs.answers import run_body
+from chalicelib.services.access import delete_user
 from tests.contract.databricks import JOBS, create, get_run, jar, listed, python, run_now, submit
 from tests.contract.wire import Client, Service
 
@@ -261,3 +262,21 @@ def test_plain_output_of_nearly_five_megabytes_comes_whole(service: Service, ali
     log(service, run, text)
     told = output(alice, run)
     assert told["logs_truncated"] is False and told["logs"] == text
+
+
+def test_a_creator_is_named_until_the_user_is_removed(service: Service) -> None:
+    """Seed 004, "Get": the creator is not in the answer once the user has been deleted."""
+    job, run = create(service.bob), submit(service.bob)
+    own = submit(service.alice)
+    readings: list[Callable[[], Any]] = [
+        lambda: service.alice.get(f"{JOBS}/get", job_id=job).json,
+        lambda: service.alice.get(f"{JOBS}/list").json["jobs"][0],
+        lambda: get_run(service.alice, run),
+        lambda: service.alice.get(f"{JOBS}/runs/list").json["runs"][-1],
+        lambda: service.alice.get(f"{JOBS}/runs/get-output", run_id=run).json["metadata"],
+    ]
+    assert [read()["creator_user_name"] for read in readings] == ["bob"] * len(readings)
+    delete_user(service.ports, "main", "bob")
+    assert not any("creator_user_name" in read() or "run_as_user_name" in read() for read in readings)
+    assert service.bob.get(f"{JOBS}/get", job_id=job).status == 401
+    assert get_run(service.alice, own)["creator_user_name"] == "alice"

@@ -20,6 +20,7 @@ from chalicelib.services.access import (
     create_token,
     create_user,
     credential_of,
+    delete_user,
     log_in,
     read,
     revoke_token,
@@ -209,3 +210,22 @@ def test_a_drivers_secret_is_good_for_its_own_run_only(world: World) -> None:
     ):
         with pytest.raises(Unauthenticated):
             admit_driver(world.ports, header, workspace, run)
+
+
+def test_a_removed_users_credentials_are_worthless_also_when_somebody_else_has_the_name(world: World) -> None:
+    token = create_token(world.ports, "main", "alice")
+    login = log_in(world.ports, "alice", "correct horse")
+    delete_user(world.ports, "main", "alice")
+    for header in (f"Bearer {token}", f"Bearer {login}", f"Basic {b64('alice:correct horse')}"):
+        assert "unknown, expired or revoked" in refused(world, header)
+    world.clock.advance(1)
+    create_user(world.ports, "main", "alice", Role.USER, "another")
+    assert "unknown, expired or revoked" in refused(world, f"Bearer {token}")
+    assert who(world, f"Bearer {create_token(world.ports, 'main', 'alice')}") == ALICE
+
+
+def test_a_user_that_is_not_there_cannot_be_removed(world: World) -> None:
+    before = dict(world.store.records)
+    with pytest.raises(NotFound):
+        delete_user(world.ports, "main", "nobody")
+    assert world.store.records == before

@@ -17,8 +17,7 @@ def job_body(job: Job) -> dict[str, Any]:
     """A Job on the wire."""
     return {
         "job_id": job.id,
-        "creator_user_name": job.created_by,
-        "run_as_user_name": job.created_by,
+        **({"creator_user_name": job.created_by, "run_as_user_name": job.created_by} if job.created_by else {}),
         "settings": dict(job.settings) or _foreign_settings(job),
         "created_time": job.created_at,
     }
@@ -112,7 +111,7 @@ def run_body(run: Run, api_url: str, waiting: str = "") -> dict[str, Any]:
         **_durations(run),
         "end_time": run.ended_at,
         "trigger": TRIGGERS[run.trigger],
-        "creator_user_name": run.created_by,
+        **({"creator_user_name": run.created_by} if run.created_by else {}),
         "run_name": run.spec.name,
         "run_page_url": f"{api_url}/#job/{job}/run/{run.number_in_job}",
         "run_type": "SUBMIT_RUN" if one_time else "JOB_RUN",

@@ -14,7 +14,7 @@ from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
 from chalicelib.ports import Ports
 from chalicelib.services import pipelines
-from chalicelib.services.access import Call
+from chalicelib.services.access import Call, seen_by
 from chalicelib.services.runs import seal, unseal
 
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ def list_pipelines(ports: Ports, call: Call, request: Request) -> Answer:
     after = unseal(ports, scope, query.page_token) if query.page_token else ""
     page = pipelines.page_of_pipelines(ports, call, limit=query.max_results, after=after)
     more = {"next_page_token": seal(ports, scope, page.next)} if page.next else {}
-    return Answer({"statuses": [_status(ports, pipeline) for pipeline in page.records], **more})
+    return Answer({"statuses": [_status(ports, seen_by(call, pipeline)) for pipeline in page.records], **more})
 
 
 def get(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /pipelines/{pipeline_id}."""
     pipeline = pipelines.get_pipeline(ports, call.workspace, request.parameters["pipeline_id"])
     shown = {"id": pipelines.pipeline_uuid(ports, pipeline), **pipeline.settings}
-    return Answer({**_status(ports, pipeline), "spec": shown, "last_modified": pipeline.changed_at})
+    return Answer({**_status(ports, seen_by(call, pipeline)), "spec": shown, "last_modified": pipeline.changed_at})
 
 
 def delete(ports: Ports, call: Call, request: Request) -> Answer:
@@ -153,8 +153,11 @@ def _status(ports: Ports, pipeline: Pipeline) -> dict[str, Any]:
         "pipeline_id": pipelines.pipeline_uuid(ports, pipeline),
         "name": pipeline.name,
         "state": "RUNNING" if "RUNNING" in states else "FAILED" if "FAILED" in states else "IDLE",
-        "creator_user_name": pipeline.created_by,
-        "run_as_user_name": pipeline.created_by,
+        **(
+            {"creator_user_name": pipeline.created_by, "run_as_user_name": pipeline.created_by}
+            if pipeline.created_by
+            else {}
+        ),
     }
     brief = ("update_id", "state", "creation_time")
     return {**body, **({"latest_updates": [{n: one[n] for n in brief} for one in latest]} if latest else {})}

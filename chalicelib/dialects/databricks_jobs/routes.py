@@ -16,7 +16,7 @@ from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
 from chalicelib.later import later
 from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
 from chalicelib.services import jobs, pools, results, runs, submission, workflow
-from chalicelib.services.access import Call
+from chalicelib.services.access import Call, seen_by
 
 if TYPE_CHECKING:
     from chalicelib.dialects.databricks_jobs import answers, mapping, reading, schemas, tasks
@@ -143,12 +143,13 @@ def update(ports: Ports, call: Call, request: Request) -> Answer:
 
 def list_jobs(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/list: all of them; 2.0 has no paging."""
-    return Answer({"jobs": [answers.job_body(job) for job in jobs.list_jobs(ports, call)]})
+    return Answer({"jobs": [answers.job_body(seen_by(call, job)) for job in jobs.list_jobs(ports, call)]})
 
 
 def get(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/get."""
-    return Answer(answers.job_body(jobs.get_job(ports, call, reading.parse(schemas.JobId, request.fields).job_id)))
+    job = jobs.get_job(ports, call, reading.parse(schemas.JobId, request.fields).job_id)
+    return Answer(answers.job_body(seen_by(call, job)))
 
 
 def delete(ports: Ports, call: Call, request: Request) -> Answer:
@@ -217,18 +218,19 @@ def list_runs(ports: Ports, call: Call, request: Request) -> Answer:
     page = runs.list_runs(
         ports, [_shown_listing(call, query)], limit=query.limit or MAX_PAGE - 1, offset=query.offset, keep=keep
     )
-    return Answer(answers.runs_body(page.runs, ports.settings.api_url, more=page.more, most=MAX_PAGE_BYTES))
+    shown = [seen_by(call, run) for run in page.runs]
+    return Answer(answers.runs_body(shown, ports.settings.api_url, more=page.more, most=MAX_PAGE_BYTES))
 
 
 def get_run(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/get."""
-    run = runs.get_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id)
+    run = seen_by(call, runs.get_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id))
     return Answer(answers.run_body(run, ports.settings.api_url, _waiting(ports, call, run)))
 
 
 def get_output(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /jobs/runs/get-output."""
-    run = runs.get_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id)
+    run = seen_by(call, runs.get_run(ports, call, reading.parse(schemas.RunId, request.fields).run_id))
     if run.spec.program.kind is ProgramKind.NOTEBOOK:
         told = results.notebook_result(ports, run)
         return Answer(answers.notebook_output_body(run, ports.settings.api_url, told.text, told.truncated))
