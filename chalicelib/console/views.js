@@ -119,6 +119,7 @@ function runFacts(shown, about) {
     "Time-out": about.timeout_ms ? span(about.timeout_ms) : "",
     "Pool": about.pool,
     "Spark": about.spark_version,
+    "Release": about.release,
     "Spark application": about.application_id,
     "Cluster": shown.cluster_instance && shown.cluster_instance.cluster_id,
   });

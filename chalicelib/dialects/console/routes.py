@@ -21,6 +21,7 @@ from chalicelib.core.errors import (
 )
 from chalicelib.core.ids import parse_id, run_of_cluster
 from chalicelib.core.model import NO_JOB, Job, Run
+from chalicelib.core.spark import RELEASES, carried_by
 from chalicelib.dialects.http import Answer, NoSuchRoute, OpenHandler, OpenOperation, Operation, Request, Voice
 from chalicelib.dialects.http import WrongMethod as Wrong
 from chalicelib.ports import Ports, runs_of_job
@@ -132,6 +133,7 @@ def about_run(ports: Ports, call: Call, request: Request) -> Answer:
             "dialect": run.spec.dialect,
             "pool": run.spec.pool,
             "spark_version": run.engine_version or run.spec.spark_version,
+            "release": RELEASES.get(carried_by(run.spec.spark_version), ""),
             "application_id": run.application_id,
             "max_retries": run.spec.policy.max_retries,
             "timeout_ms": run.spec.policy.timeout_ms,

@@ -72,12 +72,14 @@ def _result(run: Run) -> str | None:
 
 
 def state_body(run: Run, waiting: str = "") -> dict[str, Any]:
-    """A RunState on the wire. `waiting` is why the run waits, where that is known."""
+    """A RunState on the wire. `waiting` is why the run waits, where that is known. While a run lives its message also
+    says which Spark stands in for the one asked for; after its end the message tells the end alone."""
     result = _result(run)
+    told = waiting or run.message or _WAITING.get(run.state, "")
     return {
         "life_cycle_state": LIFE_CYCLE[run.state],
         **({"result_state": result} if result else {}),
-        "state_message": " ".join(filter(None, (waiting or run.message or _WAITING.get(run.state, ""), stand_in(run)))),
+        "state_message": told if run.ended else " ".join(filter(None, (told, stand_in(run)))),
         "user_cancelled_or_timedout": run.intent is not Intent.NONE or run.state in {S.CANCELED, S.TIMED_OUT},
     }
 
