@@ -141,10 +141,11 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class InitScript:
-    """A shell script to run before the program: its URI, and how messages name it."""
+    """A shell script to run before the program: its URI, or its path in the workspace, and how messages name it."""
 
-    uri: str
+    uri: str = ""
     label: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

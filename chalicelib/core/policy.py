@@ -93,7 +93,7 @@ def _not_fetched(run: Run, evidence: Evidence) -> Outcome | None:
     said, preparation = f"{evidence.diagnosis} {evidence.details}", run.spec.preparation
     reason = evidence.diagnosis or evidence.details
     for script in preparation.init_scripts:
-        if _names(said, script.uri):
+        if script.uri and _names(said, script.uri):
             message = f"Cluster scoped init script {script.label or script.uri} failed: {reason}"
             return Outcome(RunState.INTERNAL_ERROR, "INIT_SCRIPT_FAILED", message)
     for library in preparation.libraries:

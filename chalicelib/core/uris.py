@@ -101,7 +101,7 @@ def check_files(
         ("archives", (f.partition("#")[0] for f in spec.files.archives)),
         *(("conf", _listed(spec.conf.get(name, ""))) for name in _CONF_URIS),
         ("libraries", (library.uri for library in libraries if library.uri)),
-        ("init_scripts", (script.uri for script in spec.preparation.init_scripts)),
+        ("init_scripts", (script.uri for script in spec.preparation.init_scripts if script.uri)),
     ]
     for attribute, uris in named:
         for uri in uris:

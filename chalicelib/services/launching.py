@@ -7,15 +7,17 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
-from chalicelib.core.errors import Invalid
+from chalicelib.core.errors import Invalid, NotFound
 from chalicelib.core.eventlogs import event_log_prefix, wants_event_log, with_event_log
 from chalicelib.core.ids import cluster_id, external_name
-from chalicelib.core.model import BOOTSTRAPPED, ProgramKind, Run, RunKind
+from chalicelib.core.model import BOOTSTRAPPED, InitScript, ProgramKind, Run, RunKind
+from chalicelib.core.policy import Outcome
 from chalicelib.core.references import resolve, resolve_map, values_of
+from chalicelib.core.states import RunState
 from chalicelib.core.uris import IMAGE_ROOTS, fetched_files, image_uri, is_fetched
 from chalicelib.driver.bundle import bundle, launch_file
 from chalicelib.ports import Blobs, EngineRefused, Launch, Ports
-from chalicelib.services import pipelines
+from chalicelib.services import notebooks, pipelines
 from chalicelib.services.access import run_secret
 from chalicelib.services.submission import check_spec
 
@@ -36,7 +38,7 @@ def launch_of(ports: Ports, run: Run) -> Launch:
         "program": _told(ports, run),
         "environment": dict(run.spec.environment),
         "image_roots": list(IMAGE_ROOTS),
-        **_preparation(run),
+        **_preparation(ports, run),
         **({"volumes": [asdict(volume) for volume in run.spec.volumes]} if run.spec.volumes else {}),
     }
     entry = f"{run.workspace}/runs/{run.id}/launch.py"
@@ -45,13 +47,14 @@ def launch_of(ports: Ports, run: Run) -> Launch:
     return Launch(run, ports.blobs.uri(entry), (), (_ship_bundle(ports.blobs),), (*staged, *fetched_files(run.spec)))
 
 
-def _preparation(run: Run) -> dict[str, Any]:
-    """What the bootstrap is told of a run's preparation and of its executors (`driver.bootstrap.main`)."""
+def _preparation(ports: Ports, run: Run) -> dict[str, Any]:
+    """What the bootstrap is told of a run's preparation and of its executors (`driver.bootstrap.main`). Raises
+    EngineRefused."""
     told, size = run.spec.preparation, run.spec.size
     config: dict[str, Any] = {}
     if told.init_scripts:
         values = {**values_of(run), "cluster_id": cluster_id(run.id)}
-        config["init_scripts"] = [asdict(script) for script in told.init_scripts]
+        config["init_scripts"] = [_script(ports, run, script) for script in told.init_scripts]
         config["init_environment"] = resolve_map(told.init_environment, values)
     if told.libraries:
         config["libraries"] = [asdict(library) for library in told.libraries]
@@ -60,6 +63,29 @@ def _preparation(run: Run) -> dict[str, Any]:
     if not max(size.executors, size.executors_max):
         config["local_cores"] = size.driver_cores
     return config
+
+
+MAX_SCRIPT = 64 * 1024
+"""Bytes of an init script in the workspace."""
+
+
+def _script(ports: Ports, run: Run, script: InitScript) -> dict[str, str]:
+    """An init script as the bootstrap takes it: one in the workspace by its text. Raises EngineRefused for one that is
+    not there."""
+    if not script.path:
+        return {"uri": script.uri, "label": script.label}
+    try:
+        text = notebooks.read_file(ports, run.workspace, script.path)
+    except NotFound as missing:
+        raise _script_failed(script, missing.message) from None
+    if len(text) > MAX_SCRIPT:
+        raise _script_failed(script, f"It is larger than {MAX_SCRIPT // 1024} KiB.")
+    return {"text": text.decode(errors="replace"), "label": script.label}
+
+
+def _script_failed(script: InitScript, reason: str) -> EngineRefused:
+    message = f"Cluster scoped init script {script.label} failed: {reason}"
+    return EngineRefused(message, Outcome(RunState.INTERNAL_ERROR, "INIT_SCRIPT_FAILED", message))
 
 
 def _told(ports: Ports, run: Run) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -174,6 +175,14 @@ BAD_SCRIPTS: dict[str, tuple[Any, str]] = {
         _script(dbfs={"destination": "s3://a/b.sh"}),
         f"{AT}.dbfs.destination: 's3://a/b.sh' does not begin with dbfs:/.",
     ),
+    "out of the tree": (
+        _script(workspace={"destination": "/a/../b.sh"}),
+        "Path (/a/../b.sh) has an empty part, or one that is '.' or '..'.",
+    ),
+    "at a relative path": (
+        _script(workspace={"destination": "b.sh"}),
+        f"{AT}.workspace.destination: 'b.sh' does not begin with /.",
+    ),
     "in a volume": (
         _script(volumes={"destination": "/Volumes/a/b.sh"}),
         f"{AT}: init scripts in volumes are not supported by this service.",
@@ -201,6 +210,23 @@ BAD_SCRIPTS: dict[str, tuple[Any, str]] = {
 def test_an_init_script_that_can_never_run_is_refused(service: Service, alice: Client, case: str) -> None:
     body, message = BAD_SCRIPTS[case]
     _refused(service, alice, body, message)
+
+
+def test_an_init_script_of_the_workspace_travels_as_its_text(service: Service, alice: Client) -> None:
+    told = {"path": "/Shared/init.sh", "format": "AUTO", "content": base64.b64encode(b"echo hello").decode()}
+    assert alice.post("/api/2.0/workspace/import", told).status == 200
+    scripts = [{"workspace": {"destination": "/Shared/init.sh"}}]
+    run = submit(alice, python(new_cluster=cluster(init_scripts=scripts)))
+    assert config(service, run)["init_scripts"] == [{"text": "echo hello", "label": "/Shared/init.sh"}]
+
+
+def test_an_init_script_that_the_workspace_does_not_have_ends_the_run(service: Service, alice: Client) -> None:
+    scripts = [{"workspace": {"destination": "/Shared/no.sh"}}]
+    run = submit(alice, python(new_cluster=cluster(init_scripts=scripts)))
+    service.play()
+    state = get_run(alice, run)["state"]
+    assert state["life_cycle_state"] == "INTERNAL_ERROR"
+    assert state["state_message"].startswith("Cluster scoped init script /Shared/no.sh failed: ")
 
 
 def test_an_init_script_that_spark_cannot_fetch_is_named(service: Service, alice: Client) -> None:

@@ -13,6 +13,7 @@ from chalicelib.core.errors import Invalid
 from chalicelib.core.model import InitScript, RunSpec, Size
 from chalicelib.core.paths import plain
 from chalicelib.core.spark import RUN_TAG, size_from_conf
+from chalicelib.core.tree import check_path
 from chalicelib.dialects.databricks_jobs import schemas
 from chalicelib.dialects.databricks_jobs.nodes import node
 from chalicelib.dialects.databricks_jobs.reading import Locate, ascii_map
@@ -127,7 +128,13 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
     return dict(tags)
 
 
-_SCRIPT_PLACES = {"dbfs": ("dbfs:/",), "gcs": ("gs://",), "s3": ("s3://", "s3a://"), "file": ("file:/",)}
+_SCRIPT_PLACES = {
+    "workspace": ("/",),
+    "dbfs": ("dbfs:/",),
+    "gcs": ("gs://",),
+    "s3": ("s3://", "s3a://"),
+    "file": ("file:/",),
+}
 """Where an init script may be, and how its destination begins."""
 
 MAX_SCRIPTS = 10
@@ -147,6 +154,8 @@ def _script(told: schemas.InitScript, position: int, locate: Locate) -> InitScri
             f"{field}.{place}.destination: {destination!r} does not begin with {_SCRIPT_PLACES[place][0]}.",
             field=f"{field}.{place}.destination",
         )
+    if place == "workspace":
+        return InitScript(label=destination, path=check_path(destination, field=f"{field}.{place}.destination"))
     return InitScript(locate(destination), destination)
 
 
