@@ -14,7 +14,7 @@ run: $(VENV)/.sandbox $(ENGINE)/.done  ## start the sandbox on http://127.0.0.1:
 
 test: $(VENV)/.dev $(ENGINE)/.done $(ENGINE35)/.done $(CLIENTS)  ## every test
 	$(BIN)/python -m pytest -q tests/unit tests/contract tests/aws tests/sandbox -n 2 --dist loadfile
-	$(BIN)/python -m pytest -q tests/e2e
+	$(BIN)/python -m pytest -q tests/e2e -n 2 --dist loadfile
 
 unit: $(VENV)/.dev  ## the quick part of the tests
 	$(BIN)/python -m pytest -q tests/unit tests/contract -n 2
