@@ -6,11 +6,13 @@ import base64
 import json
 import re
 import uuid
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
+from tests.e2e import browser
 from tests.e2e.live import CLUSTER, Client, eventually
 
 
@@ -88,6 +90,21 @@ def test_a_jobs_notebook_with_parameters_sql_a_plot_and_a_result(client: Client,
     assert (table["type"], table["data"]) == ("table", [[0, 0, "Monday"], [1, 2, "Monday"]])
     assert "data:image/png;base64," in page
     assert client.jobs("runs/export", run_id=run, views_to_export="DASHBOARDS") == {"views": []}
+
+
+MEASURED = """<script>document.title = [...document.images].map(i => i.naturalWidth > 100).join() + " tables "
++ [...document.querySelectorAll("table")].map(t => t.offsetHeight > 0 && t.rows.length).join()</script></body>"""
+
+
+@browser.needed
+def test_a_browser_shows_an_exported_page_with_its_table_and_plot(client: Client, put: Any, tmp_path: Path) -> None:
+    plot = "import matplotlib.pyplot as plt\nplt.bar([1, 2], [3, 4])\nplt.show()"
+    run = client.submit(task(put("shown", "%sql select 1 as one union all select 2", plot)))
+    client.await_end(run)
+    page = tmp_path / "page.html"
+    page.write_text(export(client, run).replace("</body>", MEASURED))
+    document = browser.shown(page, tmp_path / "profile")
+    assert "<title>true tables 3</title>" in document
 
 
 def test_a_cell_that_fails_fails_the_run_and_its_page_shows_how_far_it_came(client: Client, put: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.errors import (
     Conflict,
@@ -24,9 +24,15 @@ from chalicelib.core.model import NO_JOB, Job, Run
 from chalicelib.core.spark import RELEASES, carried_by
 from chalicelib.dialects.http import Answer, NoSuchRoute, OpenHandler, OpenOperation, Operation, Request, Voice
 from chalicelib.dialects.http import WrongMethod as Wrong
+from chalicelib.later import later
 from chalicelib.ports import Ports, runs_of_job
-from chalicelib.services import jobs, pools, runs, schedules, workflow
+from chalicelib.services import jobs, pools, runs
 from chalicelib.services.access import Call
+
+if TYPE_CHECKING:
+    from chalicelib.services import schedules, workflow
+else:
+    schedules, workflow = (later(f"chalicelib.services.{name}") for name in ("schedules", "workflow"))
 
 _STATUS: Mapping[type[SparkplaneError], int] = {
     Invalid: 400, Unauthenticated: 401, NotFound: 404, NoSuchRoute: 404, Wrong: 405, Conflict: 503,

@@ -13,13 +13,14 @@ from chalicelib.core.states import RunState
 from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
 from chalicelib.ports import Ports
-from chalicelib.services import pipelines
 from chalicelib.services.access import Call, seen_by
 from chalicelib.services.runs import seal, unseal
 
 if TYPE_CHECKING:
     from chalicelib.dialects.databricks_jobs import pipelines_mapping, pipelines_schemas, reading
+    from chalicelib.services import pipelines
 else:
+    pipelines = later("chalicelib.services.pipelines")
     pipelines_mapping, pipelines_schemas, reading = (
         later(f"chalicelib.dialects.databricks_jobs.{name}")
         for name in ("pipelines_mapping", "pipelines_schemas", "reading")

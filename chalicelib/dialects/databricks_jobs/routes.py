@@ -15,12 +15,14 @@ from chalicelib.dialects.databricks_jobs.errors import VOICE
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
 from chalicelib.later import later
 from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
-from chalicelib.services import jobs, pools, results, runs, submission, workflow
+from chalicelib.services import jobs, pools, runs, submission
 from chalicelib.services.access import Call, seen_by
 
 if TYPE_CHECKING:
     from chalicelib.dialects.databricks_jobs import answers, mapping, reading, schemas, tasks
+    from chalicelib.services import results, workflow
 else:
+    results, workflow = later("chalicelib.services.results"), later("chalicelib.services.workflow")
     answers, mapping, reading, schemas, tasks = (
         later(f"chalicelib.dialects.databricks_jobs.{name}")
         for name in ("answers", "mapping", "reading", "schemas", "tasks")

@@ -20,15 +20,15 @@ from chalicelib.core.model import Run
 from chalicelib.dialects.http import Answer, NoSuchRoute, OpenOperation, Request, Voice, WrongMethod
 from chalicelib.later import later
 from chalicelib.ports import Ports, key
-from chalicelib.services import results, volumes, workflow
 from chalicelib.services.access import admit_driver
 
 if TYPE_CHECKING:
     from chalicelib.core import tree
-    from chalicelib.services import notebooks, secrets
+    from chalicelib.services import notebooks, results, secrets, volumes, workflow
 else:
-    tree, notebooks, secrets = (
-        later(f"chalicelib.{name}") for name in ("core.tree", "services.notebooks", "services.secrets")
+    tree = later("chalicelib.core.tree")
+    notebooks, results, secrets, volumes, workflow = (
+        later(f"chalicelib.services.{name}") for name in ("notebooks", "results", "secrets", "volumes", "workflow")
     )
 
 _STATUS: dict[type[SparkplaneError], int] = {
