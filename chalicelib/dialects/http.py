@@ -27,7 +27,16 @@ from urllib.parse import parse_qsl
 from chalice.app import Chalice, Response
 from chalice.app import Request as ChaliceRequest
 
-from chalicelib.core.errors import Malformed, SparkplaneError
+from chalicelib.core.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    InvalidState,
+    Malformed,
+    NotFound,
+    SparkplaneError,
+    Unauthenticated,
+)
 from chalicelib.observe import count, logger
 from chalicelib.ports import Key, Ports
 from chalicelib.services.access import Call, admit, credential_of
@@ -180,6 +189,22 @@ class Voice:
     name: str
     prefixes: tuple[str, ...]
     error: Callable[[SparkplaneError, Request], Answer]
+
+
+_PLAIN: Mapping[type[SparkplaneError], int] = {
+    Invalid: 400, Unauthenticated: 401, Forbidden: 403, NotFound: 404, NoSuchRoute: 404, WrongMethod: 405,
+    InvalidState: 409, Conflict: 503,
+}  # fmt: skip
+
+
+def plain_error(error: SparkplaneError, request: Request) -> Answer:
+    """An error of what is Sparkplane's own, as plain JSON. The challenge is one at which no browser asks for a password
+    in a window of its own."""
+    status = next((_PLAIN[cls] for cls in type(error).__mro__ if cls in _PLAIN), 500)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if isinstance(error, WrongMethod):
+        headers["Allow"] = ", ".join(error.allowed)
+    return Answer({"message": error.message}, status, headers)
 
 
 _current: ContextVar[ChaliceRequest] = ContextVar("current")

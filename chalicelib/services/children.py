@@ -7,7 +7,7 @@ that of its newest attempt, whose result is the parent's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from chalicelib.core.errors import Conflict, Invalid, SparkplaneError
@@ -16,11 +16,12 @@ from chalicelib.core.policy import Outcome
 from chalicelib.core.states import Intent, RunState
 from chalicelib.ports import EngineJob, EngineRefused, Launch, Ports, key
 from chalicelib.services.access import Call
+from chalicelib.services.driverless import Driverless
 from chalicelib.services.runs import cancel
 from chalicelib.services.submission import MAX_NESTING, Request, run_job
 
 
-class Children:
+class Children(Driverless):
     """The Engine port for a workspace's runs that run jobs."""
 
     def __init__(self, ports: Ports, workspace: str) -> None:
@@ -66,18 +67,6 @@ class Children:
             if not asked.next_attempt:
                 return
             id = asked.next_attempt
-
-    def live(self, clusters: Collection[str] = ()) -> list[EngineJob]:
-        """See Engine.live: children are looked after as the runs that they are."""
-        return []
-
-    def log_root(self, run: Run) -> str:
-        """See Engine.log_root: nothing is below it."""
-        return f"{run.workspace}/logs/none/"
-
-    def log_names(self, run: Run, stream: str) -> Sequence[str]:
-        """See Engine.log_names: the logs are the child's."""
-        return ()
 
     def _newest(self, id: int) -> Run | None:
         """The newest attempt that follows from a run."""

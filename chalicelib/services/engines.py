@@ -5,13 +5,12 @@ Whoever brings a run to its end (`workflow`) asks `engine_of` and knows no diffe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-
 from chalicelib.core.model import ProgramKind, Run
 from chalicelib.core.policy import Outcome
 from chalicelib.core.states import RunState
 from chalicelib.ports import Engine, EngineJob, EngineRefused, Launch, Ports
 from chalicelib.services.children import Children
+from chalicelib.services.driverless import Driverless
 
 
 def engine_of(ports: Ports, run: Run) -> Engine:
@@ -21,7 +20,7 @@ def engine_of(ports: Ports, run: Run) -> Engine:
     return StandingClusters() if run.spec.existing_cluster else ports.engine
 
 
-class StandingClusters:
+class StandingClusters(Driverless):
     """Runs on a cluster that exists already. There is none: each run has a cluster of its own, so that such a run ends
     as Databricks ends it (`wire/databricks_jobs_2_0.md`, "Runs get")."""
 
@@ -43,18 +42,6 @@ class StandingClusters:
 
     def cancel(self, engine_id: str) -> None:
         """See Engine.cancel."""
-
-    def live(self, clusters: Collection[str] = ()) -> list[EngineJob]:
-        """See Engine.live."""
-        return []
-
-    def log_root(self, run: Run) -> str:
-        """See Engine.log_root: nothing is below it."""
-        return f"{run.workspace}/logs/none/"
-
-    def log_names(self, run: Run, stream: str) -> Sequence[str]:
-        """See Engine.log_names."""
-        return ()
 
 
 NO_CLUSTER = "CLUSTER_NOT_FOUND"

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.errors import (
-    Conflict,
-    Invalid,
     NotFound,
-    SparkplaneError,
-    Unauthenticated,
 )
 from chalicelib.core.ids import parse_id, run_of_cluster
 from chalicelib.core.model import NO_JOB, Job, Run
 from chalicelib.core.spark import RELEASES, carried_by
-from chalicelib.dialects.http import Answer, NoSuchRoute, OpenHandler, OpenOperation, Operation, Request, Voice
-from chalicelib.dialects.http import WrongMethod as Wrong
+from chalicelib.dialects.http import (
+    Answer,
+    OpenHandler,
+    OpenOperation,
+    Operation,
+    Request,
+    Voice,
+    plain_error,
+)
 from chalicelib.later import later
 from chalicelib.ports import Ports, runs_of_job
 from chalicelib.services import jobs, pools, runs
@@ -34,21 +37,7 @@ if TYPE_CHECKING:
 else:
     schedules, workflow = (later(f"chalicelib.services.{name}") for name in ("schedules", "workflow"))
 
-_STATUS: Mapping[type[SparkplaneError], int] = {
-    Invalid: 400, Unauthenticated: 401, NotFound: 404, NoSuchRoute: 404, Wrong: 405, Conflict: 503,
-}  # fmt: skip
-
-
-def render(error: SparkplaneError, request: Request) -> Answer:
-    """An error as plain JSON. The challenge is one at which no browser asks for a password in a window of its own."""
-    status = next((_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS), 500)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if isinstance(error, Wrong):
-        headers["Allow"] = ", ".join(error.allowed)
-    return Answer({"message": error.message}, status, headers)
-
-
-VOICE = Voice("console", ("/console/",), render)
+VOICE = Voice("console", ("/console/",), plain_error)
 
 _ROOM = Path(__file__).parents[2] / "console"
 _FILES: Mapping[str, tuple[str, str]] = {

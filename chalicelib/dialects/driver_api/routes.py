@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from chalicelib.core.errors import (
-    Conflict,
-    Forbidden,
     Invalid,
     InvalidState,
-    NotFound,
-    SparkplaneError,
     Unauthenticated,
 )
 from chalicelib.core.ids import parse_external_name
 from chalicelib.core.model import Run
-from chalicelib.dialects.http import Answer, NoSuchRoute, OpenOperation, Request, Voice, WrongMethod
+from chalicelib.dialects.http import Answer, OpenOperation, Request, Voice, plain_error
 from chalicelib.later import later
 from chalicelib.ports import Ports, key
 from chalicelib.services.access import admit_driver
@@ -31,22 +27,7 @@ else:
         later(f"chalicelib.services.{name}") for name in ("notebooks", "results", "secrets", "volumes", "workflow")
     )
 
-_STATUS: dict[type[SparkplaneError], int] = {
-    Invalid: 400, Unauthenticated: 401, Forbidden: 403, NotFound: 404, NoSuchRoute: 404, WrongMethod: 405,
-    InvalidState: 409, Conflict: 503,
-}  # fmt: skip
-
-
-def render(error: SparkplaneError, request: Request) -> Answer:
-    """An error as plain JSON."""
-    status = next((_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS), 500)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if isinstance(error, WrongMethod):
-        headers["Allow"] = ", ".join(error.allowed)
-    return Answer({"message": error.message}, status, headers)
-
-
-VOICE = Voice("driver", ("/driver/",), render)
+VOICE = Voice("driver", ("/driver/",), plain_error)
 
 
 INLINE_MOST = 2_000_000
