@@ -45,6 +45,12 @@ def _task(arn: Any, payload: Mapping[str, Any] | str, *, token: bool = False, **
     }
 
 
+def _again(attempts: int, most: int) -> list[dict[str, Any]]:
+    """Retries of whatever a function failed with: so often, with pauses that double up to so many seconds."""
+    pauses = {"IntervalSeconds": 2, "BackoffRate": 2.0, "MaxAttempts": attempts, "MaxDelaySeconds": most}
+    return [*_AWS_FAULTS, {"ErrorEquals": ["States.ALL"], **pauses}]
+
+
 def run_machine(arn: FunctionArn) -> dict[str, Any]:
     """The run state machine. Input: workspace, run, generation, patience (seconds that Launch waits for news)."""
     to_check = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "Check"}]
@@ -67,16 +73,7 @@ def run_machine(arn: FunctionArn) -> dict[str, Any]:
                 {**_ABOUT, "waited.$": "$.patience"},
                 ResultSelector={"over.$": "$.Payload.over", "wait.$": "$.Payload.wait"},
                 ResultPath="$.check",
-                Retry=[
-                    *_AWS_FAULTS,
-                    {
-                        "ErrorEquals": ["States.ALL"],
-                        "IntervalSeconds": 2,
-                        "BackoffRate": 2.0,
-                        "MaxAttempts": 1000,
-                        "MaxDelaySeconds": 300,
-                    },
-                ],
+                Retry=_again(1000, 300),
                 Next="Over?",
             ),
             "Over?": {
@@ -147,32 +144,14 @@ def notify_machine(arn: FunctionArn) -> dict[str, Any]:
             "Deliver": _task(
                 arn("notify"),
                 "$",
-                Retry=[
-                    *_AWS_FAULTS,
-                    {
-                        "ErrorEquals": ["States.ALL"],
-                        "IntervalSeconds": 2,
-                        "BackoffRate": 2.0,
-                        "MaxAttempts": 12,
-                        "MaxDelaySeconds": 900,
-                    },
-                ],
+                Retry=_again(12, 900),
                 Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "GiveUp"}],
                 End=True,
             ),
             "GiveUp": _task(
                 arn("notify"),
                 "$",
-                Retry=[
-                    *_AWS_FAULTS,
-                    {
-                        "ErrorEquals": ["States.ALL"],
-                        "IntervalSeconds": 2,
-                        "BackoffRate": 2.0,
-                        "MaxAttempts": 20,
-                        "MaxDelaySeconds": 300,
-                    },
-                ],
+                Retry=_again(20, 300),
                 End=True,
             ),
         },

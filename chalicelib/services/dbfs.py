@@ -6,6 +6,7 @@ Unfinished, and the same request again goes on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chalicelib.core.errors import (
@@ -21,7 +22,7 @@ from chalicelib.core.errors import (
     Unfinished,
 )
 from chalicelib.core.model import Move
-from chalicelib.core.paths import blob, marker, parent
+from chalicelib.core.paths import SCHEME, blob, marker, parent
 from chalicelib.ports import BlobPage, Clash, Delete, Ports, Put, key
 from chalicelib.services.access import Call
 
@@ -37,6 +38,18 @@ MAX_MOVED = 2_000
 
 MOVE_MS = 600_000
 """How long a move that was cut may be taken up again."""
+
+
+def locator(ports: Ports, workspace: str) -> Callable[[str], str]:
+    """What turns a URI into Spark's: `dbfs:/a/b` is the workspace's own copy in the blob store, all others are
+    themselves."""
+
+    def locate(uri: str) -> str:
+        if not uri.startswith(f"{SCHEME}/"):
+            return uri
+        return ports.blobs.uri(blob(workspace, "/" + uri.removeprefix(SCHEME).lstrip("/")))
+
+    return locate
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.ids import to_uuid
 from chalicelib.core.model import Pipeline, Run
-from chalicelib.core.paths import SCHEME, blob
 from chalicelib.core.states import RunState
 from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
 from chalicelib.ports import Ports
 from chalicelib.services.access import Call, seen_by
+from chalicelib.services.dbfs import locator
 from chalicelib.services.runs import seal, unseal
 
 if TYPE_CHECKING:
@@ -46,26 +46,17 @@ SHOWN = 5
 """Updates that a pipeline is shown with."""
 
 
-def _locate(ports: Ports, workspace: str) -> reading.Locate:
-    def locate(uri: str) -> str:
-        if not uri.startswith(f"{SCHEME}/"):
-            return uri
-        return ports.blobs.uri(blob(workspace, "/" + uri.removeprefix(SCHEME).lstrip("/")))
-
-    return locate
-
-
 def create(ports: Ports, call: Call, request: Request) -> Answer:
     """POST /pipelines."""
     settings = reading.parse(pipelines_schemas.PipelineSettings, request.fields)
-    define = pipelines_mapping.definition(ports.settings, settings, request.fields, _locate(ports, call.workspace))
+    define = pipelines_mapping.definition(ports.settings, settings, request.fields, locator(ports, call.workspace))
     return Answer({"pipeline_id": pipelines.pipeline_uuid(ports, pipelines.create_pipeline(ports, call, define))})
 
 
 def edit(ports: Ports, call: Call, request: Request) -> Answer:
     """PUT /pipelines/{pipeline_id}."""
     settings = reading.parse(pipelines_schemas.PipelineSettings, request.fields)
-    define = pipelines_mapping.definition(ports.settings, settings, request.fields, _locate(ports, call.workspace))
+    define = pipelines_mapping.definition(ports.settings, settings, request.fields, locator(ports, call.workspace))
     pipelines.edit_pipeline(ports, call, request.parameters["pipeline_id"], define)
     return Answer({})
 

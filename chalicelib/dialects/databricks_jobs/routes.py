@@ -9,7 +9,6 @@ from chalicelib.core.capacity import Ledger
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import MAX_ID
 from chalicelib.core.model import NO_JOB, Job, JobActivity, ProgramKind, Run, RunKind
-from chalicelib.core.paths import SCHEME, blob
 from chalicelib.dialects.databricks_jobs import cluster_lists, dbfs, destinations, files, pipelines, secrets, workspace
 from chalicelib.dialects.databricks_jobs.errors import VOICE
 from chalicelib.dialects.http import Answer, Operation, Request, quiet_fields
@@ -17,6 +16,7 @@ from chalicelib.later import later
 from chalicelib.ports import Key, Listing, Ports, active_runs, key, runs_of_job, runs_of_workspace
 from chalicelib.services import jobs, pools, runs, submission
 from chalicelib.services.access import Call, seen_by
+from chalicelib.services.dbfs import locator
 
 if TYPE_CHECKING:
     from chalicelib.dialects.databricks_jobs import answers, mapping, reading, schemas, tasks
@@ -36,17 +36,6 @@ MAX_LOGS = 5_000_000
 MAX_PAGE = 1000
 MAX_PAGE_BYTES = 4_000_000
 """A page ends early, with `has_more`, before it outgrows what Lambda can answer; an offset goes on from there."""
-
-
-def _locate(ports: Ports, workspace: str) -> reading.Locate:
-    """`dbfs:/a/b` is the workspace's own copy in the blob store; every other URI is itself."""
-
-    def locate(uri: str) -> str:
-        if not uri.startswith(f"{SCHEME}/"):
-            return uri
-        return ports.blobs.uri(blob(workspace, "/" + uri.removeprefix(SCHEME).lstrip("/")))
-
-    return locate
 
 
 def _id(fields: dict[str, Any], name: str) -> int:
@@ -109,7 +98,7 @@ def _definition(ports: Ports, call: Call, raw: dict[str, Any]) -> jobs.Definitio
     """A job's settings on the wire as core's definition. Raises Invalid in Databricks' words."""
     reading.refuse_multi_task(raw)
     settings = reading.parse(schemas.JobSettings, raw)
-    spec = mapping.job_spec(settings, raw, _locate(ports, call.workspace))
+    spec = mapping.job_spec(settings, raw, locator(ports, call.workspace))
     return jobs.Definition(
         spec=spec,
         max_concurrent_runs=settings.max_concurrent_runs,
@@ -169,7 +158,7 @@ def run_now(ports: Ports, call: Call, request: Request) -> Answer:
 
 def _run_now(ports: Ports, call: Call, request: Request) -> submission.Submitted:
     now = reading.parse(schemas.RunNow, request.fields)
-    locate = _locate(ports, call.workspace)
+    locate = locator(ports, call.workspace)
     return submission.run_job(
         ports,
         call,
@@ -189,7 +178,7 @@ def _submit(ports: Ports, call: Call, request: Request) -> submission.Submitted:
     raw = request.fields
     reading.refuse_multi_task(raw)
     body = reading.parse(schemas.RunsSubmit, raw)
-    spec = mapping.submit_spec(body, raw, _locate(ports, call.workspace))
+    spec = mapping.submit_spec(body, raw, locator(ports, call.workspace))
     asked = submission.Request(idempotency=body.idempotency_token, fields=tasks.field_names(spec))
     return submission.submit(ports, call, spec, asked)
 

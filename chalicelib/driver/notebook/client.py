@@ -27,10 +27,6 @@ _groups: set[int] = set()
 _OUTPUTS = {"stream", "display_data", "execute_result", "error", "update_display_data"}
 
 
-class TooMuch(Exception):
-    """What was put out is more than is kept; the text is the sentence for the run."""
-
-
 async def start_kernel(directory: str, number: int) -> AsyncKernelManager:
     """A new kernel: this very Python, with sockets of its own that only this user may open."""
     home = os.path.join(directory, f"kernel-{number}")

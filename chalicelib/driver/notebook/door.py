@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 
+from ..report import without_redirects
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -83,7 +85,7 @@ def _once(
 
     try:
         request = urllib.request.Request(url, body, headers, method=method)
-        with _opener().open(request, timeout=seconds) as answer:
+        with without_redirects().open(request, timeout=seconds) as answer:
             return answer.read(), None
     except urllib.error.HTTPError as error:
         told, place = error.read(10_000), error.headers.get("Location")
@@ -105,17 +107,6 @@ def _message(told: bytes) -> str:
         return str(json.loads(told)["message"])
     except (ValueError, KeyError, TypeError):
         return ""
-
-
-def _opener() -> Any:
-    """An opener that takes a redirect for a failure: it would carry the run's secret to another host."""
-    import urllib.request
-
-    class Stay(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_: Any) -> None:
-            return None
-
-    return urllib.request.build_opener(Stay)
 
 
 def fetch(link: str) -> bytes:
