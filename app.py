@@ -92,3 +92,11 @@ def sweep(event: dict[str, Any], context: Any) -> Any:
     from chalicelib.workers.execution import sweep_worker
 
     return sweep_worker(wiring.ports(), event)
+
+
+@app.lambda_function()
+def instance_resource(event: dict[str, Any], context: Any) -> Any:
+    """CloudFormation: instances as code."""
+    from chalicelib.workers.instances import instance_worker
+
+    return instance_worker(wiring.ports(), event, wiring.put_answer)

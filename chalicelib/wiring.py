@@ -92,6 +92,13 @@ def limit_virtual_cluster(cluster: str, runs: int) -> None:
     limit_virtual_cluster(cluster, runs)
 
 
+def put_answer(url: str, body: bytes) -> None:
+    """Put a body to a presigned URL. Raises OSError."""
+    from chalicelib.aws.answers import put_answer
+
+    put_answer(url, body)
+
+
 def decode_image(image: Mapping[str, Any]) -> Any:
     """The record in a stream image."""
     from chalicelib.aws.store import record_of

@@ -21,6 +21,7 @@ LOGICAL: Mapping[str, str] = {
     "ring": "Ring",
     "notify": "Notify",
     "sweep": "Sweep",
+    "instance_resource": "InstanceResource",
 }
 """Function -> its logical id, as Chalice makes it."""
 

@@ -16,7 +16,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra import archive
+from chalicelib.core.errors import Invalid
+from infra import archive, instances
 from infra.edge import count_nodes
 from infra.template import template
 
@@ -36,13 +37,14 @@ class Package:
     paths: int
 
 
-def build(out: Path) -> Package:
-    """Make the package in a directory, which is created if need be."""
+def build(out: Path, declared: Path = instances.DECLARED) -> Package:
+    """Make the package in a directory, which is created if need be, with the instances of a file. Raises Invalid."""
+    entries = instances.read(declared)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sparkplane-package-") as name:
         work = Path(name)
         packed = _chalice_package(work)
-        made = template(json.loads((packed / "sam.json").read_text()))
+        made = template(json.loads((packed / "sam.json").read_text()), entries)
         (out / TEMPLATE).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
         (work / "zip").mkdir()
         archive.finish(packed / ZIP, out / ZIP, work / "zip")
@@ -92,7 +94,6 @@ Then make yourself a user and a token (the stack's output Environment is what th
 
   export $(aws cloudformation describe-stacks --stack-name sparkplane --output text \\
       --query "Stacks[0].Outputs[?OutputKey=='Environment'].OutputValue")
-  python -m chalicelib.admin pool set --pool default
   python -m chalicelib.admin user create --user <you> --role admin
   python -m chalicelib.admin token create --user <you>
 
@@ -106,7 +107,12 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m infra.package", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "package", help="where to put the package")
-    print(report(build(parser.parse_args().out.resolve())), end="")
+    parser.add_argument("--instances", type=Path, default=instances.DECLARED, help="what instances the stack makes")
+    args = parser.parse_args()
+    try:
+        print(report(build(args.out.resolve(), args.instances)), end="")
+    except Invalid as invalid:
+        raise SystemExit(invalid.message) from None
 
 
 if __name__ == "__main__":

@@ -169,6 +169,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "engine_event": (*_RECORDS, _LOOK_AT_DRIVER, _STOP_DRIVER, _WAKE),
     "ring": (*_DISPATCH, *_ARM, _DISARM, _WRITE_SPECS, _START_NOTIFY),
     "notify": (_READ, _WRITE, _MAIL),
+    "instance_resource": (_READ, _WRITE),
     "sweep": (
         *_DISPATCH,
         _RELEASE,

@@ -7,10 +7,10 @@ of this room gives a group of resources.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infra import calls, edge, engine, machines, roles, storage
+from infra import calls, edge, engine, instances, machines, roles, storage
 from infra.cfn import NOTHING, Json, attribute, join, ref, split, sub, when
 from infra.functions import LOGICAL, SCHEDULE_GROUP, arn_text, physical_name, role_id
 from infra.parameters import CLUSTER_IN_USE, CONDITIONS, PARAMETERS, RULES
@@ -59,8 +59,8 @@ OUTPUTS: Json = {
 }
 
 
-def template(chalice: Json) -> Json:
-    """The template to deploy, of Chalice's template (which is left alone)."""
+def template(chalice: Json, declared: Sequence[Json]) -> Json:
+    """The template to deploy, of Chalice's template (which is left alone) and the instances that the stack makes."""
     made = copy.deepcopy(chalice)
     made["Description"] = "Sparkplane: a serverless control plane for Apache Spark"
     own = made["Resources"]
@@ -72,7 +72,8 @@ def template(chalice: Json) -> Json:
     edge.adapt(own["RestAPI"])
     for group in (storage, roles, machines, calls, engine, edge):
         own |= group.resources()
-    outputs = {**OUTPUTS, **edge.outputs()}
+    own |= instances.resources(declared)
+    outputs = {**OUTPUTS, **edge.outputs(), **instances.outputs(declared)}
     decided = {"Parameters": PARAMETERS, "Rules": RULES, "Conditions": CONDITIONS}
     return {**made, "Metadata": METADATA, **decided, "Outputs": outputs}
 

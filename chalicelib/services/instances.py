@@ -6,10 +6,10 @@ Analytics Engine's words for a pool (seed 002). What is changed here is the pool
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.core.capacity import UNLIMITED, Amount, Ledger, pool_key
+from chalicelib.core.capacity import UNLIMITED, Amount, Ledger, PoolAccount, pool_key
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.model import Pool
 from chalicelib.ports import Change, Clash, Ports, Put
@@ -22,22 +22,57 @@ FACET = "analytics_engine"
 the names that applications may mount."""
 
 
-def change_instance(ports: Ports, call: Call, pool: str, change: Callable[[PoolView], PoolView]) -> PoolView:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an instance is to be: cores in millicores, memory in MiB. None leaves a thing as it is."""
+
+    name: str
+    cores: int | None = None
+    memory: int | None = None
+    spark_version: str | None = None
+    conf: Mapping[str, str] | None = None
+
+
+def apply(ports: Ports, call: Call, wanted: Wanted) -> PoolView:
+    """Make an instance, or bring it to what is wanted; what is so already is not written again. Raises Forbidden for
+    callers who are no administrators."""
+
+    def change(view: PoolView) -> PoolView:
+        limits = {"cores": wanted.cores, "memory": wanted.memory}
+        defaults = {"spark_version": wanted.spark_version, "conf": wanted.conf}
+        maximum = replace(view.account.maximum, **_told(limits))
+        return PoolView(replace(view.pool, **_told(defaults)), replace(view.account, maximum=maximum))
+
+    return change_instance(ports, call, wanted.name, change, make=True)
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def change_instance(
+    ports: Ports, call: Call, pool: str, change: Callable[[PoolView], PoolView], *, make: bool = False
+) -> PoolView:
     """Read a pool with its account, change them, and write what differs, all or nothing; again if somebody else was
-    quicker. `change` may raise, and nothing is written. Raises Forbidden for callers who are no administrators."""
+    quicker. `change` may raise, and nothing is written. With `make`, a pool that is not there begins without limits.
+    Raises Forbidden for callers who are no administrators."""
     call.require_admin()
     keys = pool_keys(ports, call.workspace, pool)
     name = pool_key(call.workspace, pool)
     for attempt in range(ATTEMPTS):
         ports.clock.pause(attempt)
         found = ports.store.fetch(keys)
-        before = get_pool(ports, Call(call.principal, {k: found.get(k) for k in keys}), pool)
+        ledger: Ledger = found.get(keys[1]) or Ledger(ports.settings.cluster)
+        if make and not found.get(keys[0]):
+            record = Pool(call.workspace, pool, ports.clock.now())
+            before = PoolView(record, ledger.pools.get(name, PoolAccount()))
+        else:
+            before = get_pool(ports, Call(call.principal, {k: found.get(k) for k in keys}), pool)
         after = change(before)
-        if after == before:
+        if after == before and after.pool.version and name in ledger.pools:
             return before
         changes: list[Change] = [Put(replace(after.pool, changed_at=ports.clock.now()))]
-        if after.account != before.account:
-            ledger: Ledger = found.get(keys[1]) or Ledger(ports.settings.cluster)
+        if after.account != before.account or name not in ledger.pools:
             changes.append(Put(replace(ledger, pools={**ledger.pools, name: after.account})))
         try:
             ports.store.commit(changes)

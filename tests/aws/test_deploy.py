@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ import pytest
 from botocore.config import Config
 
 from chalicelib.dialects.http import METHODS
+from infra.instances import DECLARED
 from infra.package import ROOT, TEMPLATE, ZIP
 from tests.aws import ministack
 
@@ -42,11 +43,13 @@ def eventually(look: Callable[[], T | None], what: str, seconds: float = 30) -> 
 
 @dataclass
 class Deployment:
-    """The stack, in ministack."""
+    """The stack, in ministack. `environment` is what the administrator's command needs to know."""
 
     url: str
     resources: dict[str, str]
     types: dict[str, str]
+    outputs: dict[str, str]
+    environment: dict[str, str] = field(default_factory=dict)
     token: str = ""
 
     def client(self, service: str) -> Any:
@@ -87,23 +90,38 @@ def _deploy(package: Path, url: str, stack: str = STACK, **parameters: str) -> D
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
 
-    def ended() -> str | None:
-        status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
-        return None if status.endswith("IN_PROGRESS") else str(status)
-
-    status = eventually(ended, "the end of the deployment", 60)
-    events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
-    failed = [
-        (e["LogicalResourceId"], e.get("ResourceStatusReason")) for e in events if "FAILED" in e["ResourceStatus"]
-    ]
-    assert status == "CREATE_COMPLETE", failed
+    assert _ended(cloudformation, stack) == "CREATE_COMPLETE", _failures(cloudformation, stack)
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
     summaries = [one for page in pages for one in page["StackResourceSummaries"]]
     return Deployment(
         url,
         {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in summaries},
         {one["LogicalResourceId"]: one["ResourceType"] for one in summaries},
+        _outputs(cloudformation, stack),
     )
+
+
+def _ended(cloudformation: Any, stack: str) -> str:
+    """How a stack's operation has ended: the stack's status."""
+
+    def ended() -> str | None:
+        status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+        return None if status.endswith("IN_PROGRESS") else str(status)
+
+    return eventually(ended, "the end of the deployment", 60)
+
+
+def _failures(cloudformation: Any, stack: str) -> list[tuple[str, str]]:
+    """The resources that failed, and why."""
+    events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    return [
+        (e["LogicalResourceId"], e.get("ResourceStatusReason", "")) for e in events if "FAILED" in e["ResourceStatus"]
+    ]
+
+
+def _outputs(cloudformation: Any, stack: str) -> dict[str, str]:
+    told = cloudformation.describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", ())
+    return {one["OutputKey"]: one["OutputValue"] for one in told}
 
 
 def _spell_out_methods(template: dict[str, Any]) -> None:
@@ -124,15 +142,14 @@ def admin(environment: dict[str, str], *words: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def deployment(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The stack, deployed; a pool and an administrator are made by the administrator's command."""
+    """The stack, deployed; an administrator is made by the administrator's command."""
     with pytest.MonkeyPatch.context() as patch, ministack.running(tmp_path_factory.mktemp("ministack")) as url:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
         made = _deploy(package, url)
-        outputs = made.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
-        (told,) = [one["OutputValue"] for one in outputs if one["OutputKey"] == "Environment"]
+        told = made.outputs["Environment"]
         environment = {**os.environ, **dict(word.split("=", 1) for word in told.split()), "AWS_ENDPOINT_URL": url}
-        admin(environment, "pool", "set", "--pool", "default")
+        made.environment = environment
         admin(environment, "user", "create", "--user", "alice", "--role", "admin")
         made.token = admin(environment, "token", "create", "--user", "alice")["token"]
         yield made
@@ -146,6 +163,21 @@ def test_the_stack_has_everything_that_the_template_names(deployment: Deployment
 
 def test_the_api_says_that_it_is_well(deployment: Deployment) -> None:
     assert deployment.request("GET", "/health") == (200, {"status": "ok"})
+
+
+def _shown(deployment: Deployment, name: str) -> dict[str, Any]:
+    return admin(deployment.environment, "instance", "show", "--name", name)
+
+
+def test_the_deployment_has_made_the_instances_of_the_file(deployment: Deployment) -> None:
+    (entry,) = json.loads(DECLARED.read_text())["instances"]
+    shown = _shown(deployment, "default")
+    assert {**shown, **entry} == shown
+    assert shown["instance_id"] == deployment.outputs["DefaultInstanceId"]
+    assert deployment.resources["DefaultInstance"] == "main/default"
+    path = f"/v4/analytics_engines/{shown['instance_id']}/resource_consumption_limits"
+    status, limits = deployment.request("GET", path, token=deployment.token)
+    assert (status, limits) == (200, {"max_cores": "20", "max_memory": "80Gi"})
 
 
 def test_the_api_refuses_strangers_in_each_dialects_words(deployment: Deployment) -> None:
@@ -191,6 +223,75 @@ def test_a_submitted_run_is_granted_and_started_through_the_stream(deployment: D
 def _entered(states: Any, execution: str, state: str) -> bool:
     events = states.get_execution_history(executionArn=execution)["events"]
     return any(e.get("stateEnteredEventDetails", {}).get("name") == state for e in events)
+
+
+class Team:
+    """A stack of somebody else's, with one instance in it."""
+
+    def __init__(self, deployment: Deployment, name: str) -> None:
+        self.name, self.client = name, deployment.client("cloudformation")
+
+    def bring(self, **properties: Any) -> str:
+        """Create or update the stack; its status."""
+        token = {"Fn::ImportValue": f"{STACK}-InstanceServiceToken"}
+        instance = {"Type": "Custom::SparkplaneInstance", "Properties": {"ServiceToken": token, **properties}}
+        told = {part: {"Value": {"Fn::GetAtt": ["Etl", part]}} for part in ("InstanceId", "Path")}
+        body = json.dumps({"Resources": {"Etl": instance}, "Outputs": told})
+        known = any(s["StackName"] == self.name for s in self.client.describe_stacks()["Stacks"])
+        (self.client.update_stack if known else self.client.create_stack)(StackName=self.name, TemplateBody=body)
+        return _ended(self.client, self.name)
+
+
+def test_another_stack_declares_changes_and_renames_an_instance(deployment: Deployment) -> None:
+    team = Team(deployment, "team")
+    conf = {"spark.eventLog.enabled": True, "spark.sql.shuffle.partitions": 64}
+    assert team.bring(name="etl", max_cores=4, default_configs=conf) == "CREATE_COMPLETE"
+    made = _shown(deployment, "etl")
+    assert made["max_cores"] == "4" and "max_memory" not in made
+    assert made["default_configs"] == {"spark.eventLog.enabled": "true", "spark.sql.shuffle.partitions": "64"}
+    path = f"/v4/analytics_engines/{made['instance_id']}"
+    assert _outputs(team.client, "team") == {"InstanceId": made["instance_id"], "Path": path}
+    assert team.bring(name="etl", max_memory="8Gi", workspace="main") == "UPDATE_COMPLETE"
+    changed = _shown(deployment, "etl")
+    assert (changed.get("max_cores"), changed["max_memory"], changed["default_configs"]) == (None, "8Gi", {})
+    assert changed["instance_id"] == made["instance_id"]
+    assert team.bring(name="elt") == "UPDATE_COMPLETE"
+    assert _outputs(team.client, "team")["InstanceId"] == _shown(deployment, "elt")["instance_id"]
+    team.client.delete_stack(StackName="team")
+    eventually(lambda: not _lives(team), "the removal of the stack")
+    assert _shown(deployment, "etl") == changed
+    assert _shown(deployment, "elt")["name"] == "elt"
+
+
+def _lives(team: Team) -> bool:
+    return any(s["StackName"] == team.name for s in team.client.describe_stacks()["Stacks"])
+
+
+def test_a_refusal_fails_the_stack_with_its_sentence_and_a_later_one_is_rolled_back(deployment: Deployment) -> None:
+    wrong = Team(deployment, "wrong")
+    assert wrong.bring(name="a/b").startswith("ROLLBACK")
+    assert ("Etl", "'a/b' cannot be an instance's name.") in _failures(wrong.client, "wrong")
+    team = Team(deployment, "right")
+    assert team.bring(name="lab", max_cores="2") == "CREATE_COMPLETE"
+    before = _shown(deployment, "lab")
+    assert team.bring(name="lab", max_cores="few").startswith("UPDATE_ROLLBACK")
+    assert any("lab: max_cores: 'few' is not a number of cores" in why for _, why in _failures(team.client, "right"))
+    assert _shown(deployment, "lab") == before
+
+
+def test_an_update_of_the_stack_that_changes_no_instance_calls_nothing(deployment: Deployment) -> None:
+    path = f"/v4/analytics_engines/{deployment.outputs['DefaultInstanceId']}/resource_consumption_limits"
+    byhand = {"max_cores": "7", "max_memory": "9Gi"}
+    assert deployment.request("PUT", path, byhand, deployment.token)[0] == 200
+    cloudformation = deployment.client("cloudformation")
+    changed = [{"ParameterKey": k, "ParameterValue": v} for k, v in (PARAMETERS | {"MaxJobs": "77"}).items()]
+    url = f"{deployment.url}/{UPLOADS}/{TEMPLATE}"
+    capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+    cloudformation.update_stack(StackName=STACK, TemplateURL=url, Parameters=changed, Capabilities=capabilities)
+    assert _ended(cloudformation, STACK) == "UPDATE_COMPLETE", _failures(cloudformation, STACK)
+    function = deployment.client("lambda").get_function_configuration(FunctionName=f"{STACK}-instance-resource")
+    assert function["Environment"]["Variables"]["SPARKPLANE_MAX_JOBS"] == "77"
+    assert deployment.request("GET", path, token=deployment.token) == (200, byhand)
 
 
 ALL_OPTIONS = {

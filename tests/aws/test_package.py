@@ -15,9 +15,10 @@ from statelint.linter import Linter
 
 import app
 from chalicelib import wiring
+from infra import instances
 from infra.edge import count_nodes
 from infra.functions import LOGICAL
-from infra.package import TEMPLATE, Package, report
+from infra.package import ROOT, TEMPLATE, Package, report
 from infra.template import ENVIRONMENT
 from infra.template import template as make_template
 from infra.triggers import STREAM_TRIGGERS
@@ -179,7 +180,7 @@ def test_nothing_in_the_stack_costs_by_the_hour(template: dict[str, Any]) -> Non
         "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Permission",
         "AWS::Logs::LogGroup", "AWS::Route53::RecordSet", "AWS::S3::Bucket", "AWS::S3::BucketPolicy",
         "AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Serverless::Api", "AWS::Serverless::Function",
-        "AWS::StepFunctions::StateMachine",
+        "AWS::StepFunctions::StateMachine", "Custom::SparkplaneInstance",
     }  # fmt: skip
     assert {resource["Type"] for resource in template["Resources"].values()} <= idle_is_free
 
@@ -189,7 +190,92 @@ def test_a_function_that_infra_does_not_know_stops_the_packaging(template: dict[
     resources = {n: r for n, r in template["Resources"].items() if n in functions or n == "RestAPI"}
     resources["Surprise"] = resources["Dispatch"]
     with pytest.raises(ValueError, match="Surprise"):
-        make_template({"Resources": resources})
+        make_template({"Resources": resources}, [])
+
+
+# Instances as code.
+
+
+def written(path: Path, told: Any) -> Path:
+    path.write_text(told if isinstance(told, str) else json.dumps(told))
+    return path
+
+
+def test_every_instance_of_the_file_is_a_resource_that_outlives_the_stack_and_an_output(
+    template: dict[str, Any],
+) -> None:
+    entries = json.loads(instances.DECLARED.read_text())["instances"]
+    found = {n: r for n, r in template["Resources"].items() if r["Type"] == instances.TYPE}
+    assert len(found) == len(entries) > 0
+    for entry in entries:
+        name = instances.logical_id(entry["name"])
+        own = {"ServiceToken": {"Fn::GetAtt": ["InstanceResource", "Arn"]}, "ServiceTimeout": 600}
+        assert found[name]["Properties"] == {**own, "workspace": {"Ref": "Workspace"}, **entry}
+        assert found[name]["DeletionPolicy"] == found[name]["UpdateReplacePolicy"] == "Retain"
+        assert template["Outputs"][f"{name}Id"]["Value"] == {"Fn::GetAtt": [name, "InstanceId"]}
+    token = template["Outputs"]["InstanceServiceToken"]
+    assert token["Export"] == {"Name": {"Fn::Sub": "${AWS::StackName}-InstanceServiceToken"}}
+
+
+def test_lambda_gives_an_event_up_before_cloudformation_does(template: dict[str, Any]) -> None:
+    tries = template["Resources"]["InstanceResourceTries"]["Properties"]
+    timeout = template["Resources"]["InstanceResource"]["Properties"]["Timeout"]
+    assert tries["FunctionName"] == {"Ref": "InstanceResource"}
+    assert tries["MaximumEventAgeInSeconds"] + timeout < instances.SERVICE_TIMEOUT
+
+
+def test_each_name_has_a_logical_id_of_its_own_of_letters_and_digits() -> None:
+    names = ["default", "etl", "ETL", "Etl", "e-tl", "e tl", "etl2", "2etl", "\u00e9", "\u00e8", "etl2x"]
+    ids = [instances.logical_id(name) for name in names]
+    assert len(set(ids)) == len(names)
+    assert all(id.isascii() and id.isalnum() for id in ids)
+    assert ids[:2] == ["DefaultInstance", "EtlInstance"]
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ("{", "it is not JSON: "),
+        ({}, 'it is not of the form {"instances": […]}.'),
+        ({"instances": [{"name": "a"}, {"max_cores": 1}]}, "instances[1]: an instance must be an object with a name."),
+        ({"instances": [{"name": "etl", "max_cores": "x"}]}, "etl: max_cores: 'x' is not a number of cores"),
+        ({"instances": [{"name": "etl", "cores": 4}]}, "etl: unknown field 'cores'; known are "),
+        ({"instances": [{"name": "etl", "spark_version": "9.1"}]}, "etl: Spark 9.1 is not available."),
+        ({"instances": [{"name": "etl"}, {"name": "etl"}]}, "etl: the name is there twice."),
+        (None, "cannot be read: "),
+    ],
+)
+def test_a_file_that_is_wrong_stops_the_packaging_with_a_sentence_that_names_the_entry(
+    tmp_path: Path, told: Any, sentence: str
+) -> None:
+    file = tmp_path / "instances.json"
+    if told is not None:
+        written(file, told)
+    command = [sys.executable, "-m", "infra.package", "--out", str(tmp_path / "out"), "--instances", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and done.stdout == ""
+    assert sentence in done.stderr and str(file) in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_which_schemes_a_deployment_takes_is_not_judged_when_it_is_packaged(tmp_path: Path) -> None:
+    conf = {"spark.jars": "HDFS://namenode/a.jar,/opt/b.jar", "spark.files": "local:///c"}
+    told = {"instances": [{"name": "etl", "default_configs": conf}]}
+    assert instances.read(written(tmp_path / "instances.json", told)) == told["instances"]
+
+
+def test_a_template_with_several_instances_is_without_fault(template: dict[str, Any], tmp_path: Path) -> None:
+    told = [{"name": "etl", "max_cores": 4, "default_configs": {"spark.a": True}}, {"name": "Daily reports"}]
+    function = json.loads(json.dumps(template["Resources"]["InstanceResource"]))
+    function["Properties"] |= {"Role": "arn:aws:iam::123456789012:role/a", "Environment": {}}
+    made = {
+        "Transform": template["Transform"],
+        "Parameters": {"Workspace": template["Parameters"]["Workspace"]},
+        "Resources": {"InstanceResource": function, **instances.resources(told)},
+        "Outputs": instances.outputs(told),
+    }
+    (tmp_path / "template.json").write_text(json.dumps(made))
+    assert cfn_lint(tmp_path / "template.json") == ("", 0)
 
 
 # The state machines.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from unittest.mock import patch
 import pytest
 
 import app
+from chalicelib import wiring
 from chalicelib.aws import clients
 from chalicelib.core import transitions
 from chalicelib.core.ids import cluster_id
@@ -594,6 +596,24 @@ def _history(story: Story, base: str) -> None:
     story.drive("finish", run)
 
 
+def _declared(story: Story) -> None:
+    """An instance that a stack declares, changes and lets go of."""
+    told: list[str] = []
+    event = {
+        "ResponseURL": "",
+        "StackId": "stack",
+        "RequestId": "request",
+        "LogicalResourceId": "Instance",
+        "ResourceProperties": {"name": "declared", "max_cores": "4"},
+    }
+    with patch.object(wiring, "put_answer", lambda url, body: told.append(json.loads(body)["Status"])):
+        for kind in ("Create", "Update", "Delete"):
+            story.world.invoke(
+                "instance_resource", {**event, "RequestType": kind, "PhysicalResourceId": "main/declared"}
+            )
+    assert told == ["SUCCESS"] * 3
+
+
 def _identities(story: Story, token: str) -> None:
     api = story.world.api
     form = {"grant_type": "password", "username": "admin", "password": "password"}
@@ -805,6 +825,7 @@ def lived() -> Iterator[World]:
             _elsewhere,
             _cluster_logs,
             _applications,
+            _declared,
             _files,
             _tree,
             _secrets,

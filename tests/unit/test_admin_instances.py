@@ -73,15 +73,19 @@ def test_the_file_in_infra_is_one_that_can_be_applied(cloud: Cloud, capsys: pyte
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ("{", "cannot be read"),
-        ([], "is not of the form"),
-        ({"instances": [{}]}, "Each instance must be an object with a name."),
+        ("{", "it is not JSON"),
+        ([], "it is not of the form"),
+        ({"instances": [{"name": "a"}, {}]}, "instances[1]: an instance must be an object with a name."),
+        ({"instances": ["a"]}, "instances[0]: an instance must be an object with a name."),
+        ({"instances": [{"name": 5}]}, "An instance must have a name."),
+        ({"instances": [{"name": "a"}, {"name": "a"}]}, "a: the name is there twice."),
+        ({"instances": [{"name": "a\nb"}]}, "'a\\nb' cannot be an instance's name."),
         ({"instances": [{"name": "a/b"}]}, "'a/b' cannot be an instance's name."),
         ({"instances": [{"name": "a", "cores": 1}]}, "a: unknown field 'cores'"),
         ({"instances": [{"name": "a", "max_cores": "-1"}]}, "a: max_cores: '-1' is not a number of cores"),
         ({"instances": [{"name": "a"}, {"name": "b", "max_memory": "x"}]}, "b: max_memory: 'x' is not an amount"),
-        ({"instances": [{"name": "a", "spark_version": "9"}]}, "Known versions"),
-        ({"instances": [{"name": "a", "default_configs": {"b": {}}}]}, "b: expected text, found an object."),
+        ({"instances": [{"name": "a", "spark_version": "9.0"}]}, "a: Spark 9.0 is not available. Known versions"),
+        ({"instances": [{"name": "a", "default_configs": {"b": {}}}]}, "a: b: expected text, found an object."),
     ],
 )
 def test_a_file_that_is_wrong_anywhere_changes_nothing(
