@@ -379,7 +379,7 @@ class Blobs(Protocol):
         """A URL by which anyone can read the body for a while, with a GET; with `head`, what is known of it, with a
         HEAD."""
 
-    def put_link(self, name: str, *, seconds: int, size: int = 0) -> str:
+    def put_link(self, name: str, *, seconds: int, size: int | None = None) -> str:
         """A URL by which anyone can write the body, with a PUT, for a while; with `size`, of exactly so many bytes."""
 
 

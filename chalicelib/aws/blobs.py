@@ -125,9 +125,9 @@ class S3Blobs:
         """See Blobs.get_link."""
         return self._link("head_object" if head else "get_object", name, seconds, {})
 
-    def put_link(self, name: str, *, seconds: int, size: int = 0) -> str:
+    def put_link(self, name: str, *, seconds: int, size: int | None = None) -> str:
         """See Blobs.put_link."""
-        return self._link("put_object", name, seconds, {"ContentLength": size} if size else {})
+        return self._link("put_object", name, seconds, {} if size is None else {"ContentLength": size})
 
     def _link(self, operation: str, name: str, seconds: int, signed: Mapping[str, Any]) -> str:
         params = {"Bucket": self._bucket, "Key": name, **signed}

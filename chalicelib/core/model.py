@@ -160,11 +160,13 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Files of which the driver gets a copy: a prefix of the workspace's files, and where the copy is to be."""
+    """Files of which the driver gets a copy: a prefix of the workspace's files, and where the copy is to be. Unless it
+    is read-only, what the program leaves changed in the copy is stored below the prefix when the program ends."""
 
     name: str
     prefix: str
     mount_path: str
+    read_only: bool = True
 
 
 @dataclass(frozen=True, slots=True)

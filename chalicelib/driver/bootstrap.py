@@ -2,9 +2,9 @@
 
 `launch.py` (see `bundle.launch_file`) calls `main`. Exit codes: the program's own; 1 with a traceback for an
 exception; 1 with one sentence for a program that does not exist (type `ProgramNotFound` in the report), an init script
-that failed or a library that cannot be installed (`sparkplane.InitScript`, `sparkplane.Library`); 130 for an
-interrupt; and death by SIGTERM for a SIGTERM. A program that ends by os._exit or is killed makes no report: its exit
-status tells.
+that failed, a library that cannot be installed or a volume that cannot be brought or stored (`sparkplane.InitScript`,
+`sparkplane.Library`, `sparkplane.Volume`); 130 for an interrupt; and death by SIGTERM for a SIGTERM. A program that
+ends by os._exit or is killed makes no report and stores no volume: its exit status tells.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from .libraries import Installed
+    from .volumes import Volumes
 
 # A pod that is asked to stop has little time; what matters then is to end.
 SIGNAL_PATIENCE_SECONDS = 1.5
+SIGNAL_STORE_SECONDS = 5.0
 _HIDDEN = "*********(redacted)"
 
 
@@ -51,25 +53,23 @@ def main(config: Mapping[str, Any]) -> NoReturn:
     in a Spark conf, so it reaches the driver's Python and Python workers only) and "image_roots" (see `program`).
     Optional too: "init_scripts" ([{"uri" or "text", "label"}]) with their "init_environment"; "libraries" ([{"kind":
     "pypi", "whl", "egg" or "cran", "name": a package or URI, "repo", "label"}]); "volumes" ([{"name",
-    "mount_path"}]); "local_cores" (the run has no executors: its tasks run in the driver, so many at once);
-    "secret_references" (variables of the environment may name secrets).
+    "mount_path", "read_only"}]); "local_cores" (the run has no executors: its tasks run in the driver, so many at
+    once); "secret_references" (variables of the environment may name secrets).
     """
     secrets = dict(config.get("secrets") or {})
     reporter = Reporter(config.get("api") or "", config["run"], config["secret"])
     ending = Ending(reporter, [config["secret"], *secrets.values()])
     ending.install()
-    outcome = _run(config, secrets, reporter, ending.hide)
+    outcome = _run(config, secrets, reporter, ending)
     ending.outcome = outcome
-    reporter.open()
+    ending.open()
     raise outcome.exit
 
 
-def _run(
-    config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter, hide: Callable[[list[str]], None]
-) -> Outcome:
+def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter, ending: Ending) -> Outcome:
     try:
         program, roots = config["program"], config.get("image_roots") or ()
-        plain, found = _environment(config, hide)
+        plain, found = _environment(config, ending.hide)
         for_executors = environment.apply(plain)
         secrets = environment.apply({**secrets, **found})
         installed = prepare(config, roots)
@@ -84,7 +84,7 @@ def _run(
 
             return run_pipeline(program["pipeline"])
         path = find_program(program["uri"], roots, fetched_by_spark_submit)
-        places = _staged(config)
+        places = _staged(config, ending)
         arguments = [map_argument(argument, roots) for argument in program.get("arguments") or ()]
         if places:
             from .volumes import map_argument as map_volumes
@@ -100,14 +100,15 @@ def _run(
     return run_main(path, arguments)
 
 
-def _staged(config: Mapping[str, Any]) -> dict[str, str]:
-    """Where the run's volumes are, by mount path. Raises NotPrepared."""
+def _staged(config: Mapping[str, Any], ending: Ending) -> dict[str, str]:
+    """Where the run's volumes are, by mount path; what changes there is stored in the end. Raises NotPrepared."""
     if not config.get("volumes"):
         return {}
-    from .volumes import NotStaged, stage
+    from .volumes import NotStaged, Volumes
 
+    ending.volumes = Volumes(config["volumes"], config.get("api") or "", config["run"], config["secret"])
     try:
-        return stage(config["volumes"], config.get("api") or "", config["run"], config["secret"])
+        return ending.volumes.stage()
     except NotStaged as error:
         raise NotPrepared("sparkplane.Volume", str(error)) from None
 
@@ -162,7 +163,8 @@ def _fetcher(what: str, roots: Sequence[str]) -> Callable[[str], str]:
 
 
 class Ending:
-    """What happens last: Spark is stopped, so its event log is complete, and the control plane is told.
+    """What happens last: Spark is stopped, so its event log is complete, the volumes that the program may have written
+    are stored, and the control plane is told.
 
     Registered with atexit before the program runs, so Python first waits for the program's threads and calls the
     program's own exit functions. A child that the program forks inherits all this and must do none of it.
@@ -170,6 +172,7 @@ class Ending:
 
     def __init__(self, reporter: Reporter, hidden: list[str]) -> None:
         self.outcome: Outcome | None = None
+        self.volumes: Volumes | None = None
         self._reporter = reporter
         self._hidden = [text for text in hidden if len(text) >= 4]
         self._process = os.getpid()
@@ -186,14 +189,36 @@ class Ending:
             signal.signal(signal.SIGTERM, self._on_signal)
             os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._forget)
 
+    def open(self) -> None:
+        """Make ready to end: once Python has begun to shut down, it starts no more threads."""
+        self._reporter.open()
+        if self.volumes is not None:
+            self.volumes.open()
+
     def _at_exit(self) -> None:
         if os.getpid() != self._process or self._over:
             return
         stop_spark()
+        failed = self._volumes_failed()
         self._over = True
         if self.outcome is not None:
             ended = {"exit_code": self.outcome.exit_code, "error": self._redacted(self.outcome.error)}
             self._reporter.finish({**self.outcome.facts, **ended})
+        if failed:
+            _leave(1)
+
+    def _volumes_failed(self) -> bool:
+        """Store the volumes. Whether that failed, and the run with it, whose program had not."""
+        if self.volumes is None:
+            return False
+        failure = self.volumes.store()
+        self.volumes.remove()
+        if failure:
+            say(failure)
+        if not failure or self.outcome is None or self.outcome.exit_code:
+            return False
+        self.outcome = Outcome(SystemExit(1), describe_text("sparkplane.Volume", failure), self.outcome.facts)
+        return True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Tell, then die of the same signal, so that the exit status is honest. Spark's JVM stops Spark by itself."""
@@ -201,6 +226,8 @@ class Ending:
         if os.getpid() == self._process and not self._over:
             self._over = True
             _end_kernels()
+            if self.volumes is not None and (failure := self.volumes.store(SIGNAL_STORE_SECONDS)):
+                say(failure)
             facts = {"signal": number, "exit_code": 128 + number, "error": None}
             self._reporter.finish(facts, SIGNAL_PATIENCE_SECONDS)
         os.kill(os.getpid(), number)
@@ -231,6 +258,16 @@ class Ending:
         for text in self._hidden:
             shown = {field: value.replace(text, _HIDDEN) for field, value in shown.items()}
         return shown
+
+
+def _leave(code: int) -> None:
+    """End with this exit code: what Python is about to leave with, nothing can change any more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue
+    os._exit(code)
 
 
 def _end_kernels() -> None:

@@ -552,14 +552,17 @@ def _applications(story: Story) -> None:
 
 
 def _volumes(story: Story, path: str) -> None:
-    """A driver asks for the files of a volume."""
+    """A driver asks for the files of a volume, and where to store one; it deletes another."""
     body = {"application_details": {"application": "/v/main.py"}, "volumes": [{"name": "v", "mount_path": "/v"}]}
     assert story.world.api("POST", path, body).status == 202
     story.world.pump()
     run = max(hold.run for hold in story.world.ports.store.page(holds_of("default"), limit=500).records)
     story.drive("launch", run)
-    asked = story.world.api("GET", f"/driver/v1/runs/main.{run}/volumes/0", token=_secret(story, run))
+    door = f"/driver/v1/runs/main.{run}/volumes/0"
+    asked = story.world.api("GET", door, token=_secret(story, run))
     assert asked.status == 200, asked
+    for told in ({"files": {"a": 1}}, {"removed": ["b"]}):
+        assert story.world.api("POST", door, told, token=_secret(story, run)).status == 200
     story.end(run, "COMPLETED")
     story.drive("finish", run)
 

@@ -24,6 +24,11 @@ def ask(service: Service, run: int, number: object = 0, **query: str) -> Answer:
     return service.nobody.as_(f"Bearer {secret}").get(f"/driver/v1/runs/main.{run}/volumes/{number}", **query)
 
 
+def tell(service: Service, run: int, body: Any, number: object = 0, secret_of: int = 0) -> Answer:
+    secret = run_secret(service.ports, "main", secret_of or run)
+    return service.nobody.as_(f"Bearer {secret}").post(f"/driver/v1/runs/main.{run}/volumes/{number}", body)
+
+
 def test_a_program_in_a_volume_is_named_by_its_uri_and_shown_as_it_was_submitted(
     service: Service, alice: Client
 ) -> None:
@@ -91,6 +96,102 @@ def test_a_pod_is_made_with_a_place_for_each_volume(service: Service, alice: Cli
     assert '"mount_path": "/myapp"' in text
 
 
+def test_a_volume_may_be_written_unless_it_says_otherwise(service: Service, alice: Client) -> None:
+    mounted = (VOLUME, {"name": "a", "mount_path": "/a", "read_only": False},
+               {"name": "b", "mount_path": "/tmp/b", "read_only": True})  # fmt: skip
+    run, path = submit(alice, body(*mounted))
+    assert [volume.read_only for volume in service.run(run).spec.volumes] == [False, False, True]
+    assert alice.get(path).json["volumes"] == list(mounted)
+    service.play()
+    assert '"read_only": true' in service.blobs.bodies[f"main/runs/{run}/launch.py"].decode()
+
+
+def test_the_driver_is_given_links_to_store_what_has_changed(service: Service, alice: Client) -> None:
+    run, _ = submit(alice, body({**VOLUME, "source_sub_path": "a/b"}))
+    service.start(run)
+    files = {"x.txt": 5, "d/empty": 0, "ü %#?\n.txt": 5 << 30}
+    told = tell(service, run, {"files": files})
+    assert told.status == 200 and list(told.json["links"]) == list(files)
+    base = "https://blobs.example/main/dbfs/volumes/cpd-instance/my-vol/a/b"
+    assert all(told.json["links"][path] == f"{base}/{path}?put=3600&size={size}" for path, size in files.items())
+
+
+def test_the_driver_may_delete_what_its_program_has_deleted(service: Service, alice: Client) -> None:
+    names = [f"main/dbfs/volumes/cpd-instance/my-vol/{name}" for name in ("a", "b", "d/c")]
+    service.blobs.bodies.update(dict.fromkeys(names, b""))
+    run, _ = submit(alice, body(VOLUME))
+    service.start(run)
+    assert tell(service, run, {"removed": ["a", "d/c", "never"]}).json == {}
+    assert [name for name in names if name in service.blobs.bodies] == names[1:2]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/x",
+        "x/",
+        "a//b",
+        "../x",
+        "a/../../x",
+        "./x",
+        "a/.",
+        "..",
+        "a\0b",
+        "a\rb",
+        "\x7f",
+        "\udcff",
+        "x" * 900,
+        None,
+        7,
+    ],
+)
+def test_a_file_that_is_not_in_the_volume_is_neither_stored_nor_deleted(
+    service: Service, alice: Client, path: Any
+) -> None:
+    run, _ = submit(alice, body(VOLUME))
+    service.start(run)
+    with service.unchanged():
+        if isinstance(path, str):
+            assert tell(service, run, {"files": {"fine": 1, path: 1}}).status == 400
+        assert tell(service, run, {"removed": ["fine", path]}).status == 400
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {}, [], {"files": {}}, {"files": ["a"]}, {"files": {"a": -1}}, {"files": {"a": True}}, {"files": {"a": "1"}},
+        {"files": {"a": (5 << 30) + 1}}, {"files": {str(n): 1 for n in range(501)}}, {"removed": []}, {"removed": "a"},
+        {"removed": [str(n) for n in range(501)]}, {"removed": None},
+    ],
+)  # fmt: skip
+def test_a_request_to_store_that_cannot_be_is_refused(service: Service, alice: Client, told: Any) -> None:
+    run, _ = submit(alice, body(VOLUME))
+    service.start(run)
+    with service.unchanged():
+        assert tell(service, run, told).status == 400
+
+
+def test_only_the_runs_own_driver_stores_and_only_in_volumes_that_it_may_write(service: Service, alice: Client) -> None:
+    run, _ = submit(alice, body(VOLUME, {"name": "b", "mount_path": "/b", "read_only": True}))
+    other, _ = submit(alice, details())
+    files, removed = {"files": {"a": 1}}, {"removed": ["a"]}
+    assert tell(service, run, files).status == 409, "it has no driver yet"
+    service.start(run)
+    service.start(other)
+    service.blobs.bodies["main/dbfs/volumes/b/a"] = b""
+    for told in (files, removed):
+        with service.unchanged():
+            assert tell(service, run, told, secret_of=other).status == 401
+            assert tell(service, other, told).status == 404, "that run has no volumes"
+            assert tell(service, run, told, 2).status == 404
+            refused = tell(service, run, told, 1)
+            assert refused.status == 403 and "The volume b is mounted read-only." in refused.body.decode()
+            assert alice.post(f"/driver/v1/runs/main.{run}/volumes/0", told).status == 401
+    service.end(run)
+    assert tell(service, run, files).status == tell(service, run, removed).status == 409
+
+
 @pytest.mark.parametrize(
     ("told", "field"),
     [
@@ -102,9 +203,21 @@ def test_a_pod_is_made_with_a_place_for_each_volume(service: Service, alice: Cli
         ({**VOLUME, "mount_path": "/"}, "volumes.0.mount_path"),
         ({**VOLUME, "mount_path": "/a/../b"}, "volumes.0.mount_path"),
         ({**VOLUME, "mount_path": "/a b"}, "volumes.0.mount_path"),
+        *(
+            ({**VOLUME, "mount_path": mount}, "volumes.0.mount_path")
+            for mount in (
+                "/tmp",
+                "/usr",
+                "/usr/local/x",
+                "/proc",
+                "/opt",
+                "/opt/ibm/spark/jars",
+                "/usr/lib/spark/",
+                "/var/run/x",
+            )
+        ),
         ({**VOLUME, "source_sub_path": "../x"}, "volumes.0.source_sub_path"),
         ({**VOLUME, "source_sub_path": "a//b"}, "volumes.0.source_sub_path"),
-        ({**VOLUME, "read_only": False}, "volumes.0.read_only"),
         ({**VOLUME, "read_only": "maybe"}, "volumes.0.read_only"),
         ("my-vol", "volumes.0"),
     ],

@@ -35,6 +35,7 @@ DRIVERS = {
     ("POST", f"{_DOOR}/links"),
     ("GET", f"{_DOOR}/notebook"),
     ("GET", f"{_DOOR}/volumes/{{number}}"),
+    ("POST", f"{_DOOR}/volumes/{{number}}"),
     ("GET", f"{_DOOR}/secrets"),
     ("GET", f"{_DOOR}/secrets/{{scope}}"),
     ("GET", f"{_DOOR}/secrets/{{scope}}/{{key}}"),

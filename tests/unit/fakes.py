@@ -328,8 +328,8 @@ class FakeBlobs(Fake):
     def get_link(self, name: str, *, seconds: int, head: bool = False) -> str:
         return f"https://blobs.example/{name}?{'head' if head else 'get'}={seconds}"
 
-    def put_link(self, name: str, *, seconds: int, size: int = 0) -> str:
-        return f"https://blobs.example/{name}?put={seconds}&size={size}"
+    def put_link(self, name: str, *, seconds: int, size: int | None = None) -> str:
+        return f"https://blobs.example/{name}?put={seconds}&size={size or 0}"
 
     def uri(self, name: str) -> str:
         return f"s3://bucket/{name}"

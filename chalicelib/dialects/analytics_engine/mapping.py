@@ -114,14 +114,9 @@ def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: 
 
 
 def mounted(volumes: Sequence[VolumeRequest]) -> tuple[Volume, ...]:
-    """The volumes of a request. They are copies to read: one that must take what is written is refused."""
-    for number, told in enumerate(volumes):
-        if not told.read_only:
-            field = f"volumes.{number}.read_only"
-            message = "a volume is a copy that is read; results are written to s3:// or dbfs:/ instead."
-            raise Invalid(f"{field}: {message}", field=field)
+    """The volumes of a request. Raises Invalid."""
     made = tuple(
-        volume(told.name, told.mount_path, told.source_sub_path, field=f"volumes.{number}")
+        volume(told.name, told.mount_path, told.source_sub_path, told.read_only, field=f"volumes.{number}")
         for number, told in enumerate(volumes)
     )
     check_volumes(made)

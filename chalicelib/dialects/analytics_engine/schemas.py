@@ -39,12 +39,13 @@ class ApplicationDetails(Wire):
 
 
 class VolumeRequest(Wire):
-    """A volume to mount."""
+    """A volume to mount. It may be written unless it says otherwise: IBM's own clients mount volumes without
+    `read_only` and leave their output there."""
 
     name: str
     mount_path: str
     source_sub_path: str = ""
-    read_only: Bool = True
+    read_only: Bool = False
 
 
 class ApplicationRequest(Wire):

@@ -93,10 +93,27 @@ def notebook(ports: Ports, request: Request) -> Answer:
 
 def volume_files(ports: Ports, request: Request) -> Answer:
     """GET /driver/v1/runs/{run}/volumes/{number}?after=: a page of the files of a volume that the run mounts."""
-    run, number = _live_run(ports, request), request.parameters["number"]
+    run = _live_run(ports, request)
+    return Answer(volumes.files_of(ports, run, _number(request), dict(request.query).get("after", "")))
+
+
+def store_volume_files(ports: Ports, request: Request) -> Answer:
+    """POST /driver/v1/runs/{run}/volumes/{number}: `links` to store `files` (path -> bytes) by, or nothing once the
+    files of `removed` are deleted."""
+    run, told = _live_run(ports, request), request.json
+    if not isinstance(told, dict):
+        raise Invalid("The request must be a JSON object.")
+    if "removed" in told:
+        volumes.remove(ports, run, _number(request), told["removed"])
+        return Answer({})
+    return Answer({"links": volumes.write_links(ports, run, _number(request), told.get("files"))})
+
+
+def _number(request: Request) -> int:
+    number = request.parameters["number"]
     if not (number.isascii() and number.isdigit() and len(number) < 4):
         raise Invalid("The volume must be a number.", field="number")
-    return Answer(volumes.files_of(ports, run, int(number), dict(request.query).get("after", "")))
+    return int(number)
 
 
 def secret_scopes(ports: Ports, request: Request) -> Answer:
@@ -131,6 +148,7 @@ OPERATIONS = [
     OpenOperation("POST", "/driver/v1/runs/{run}/links", links),
     OpenOperation("GET", "/driver/v1/runs/{run}/notebook", notebook),
     OpenOperation("GET", "/driver/v1/runs/{run}/volumes/{number}", volume_files),
+    OpenOperation("POST", "/driver/v1/runs/{run}/volumes/{number}", store_volume_files),
     OpenOperation("GET", "/driver/v1/runs/{run}/secrets", secret_scopes),
     OpenOperation("GET", "/driver/v1/runs/{run}/secrets/{scope}", secret_keys),
     OpenOperation("GET", "/driver/v1/runs/{run}/secrets/{scope}/{key}", secret),

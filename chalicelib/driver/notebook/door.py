@@ -12,12 +12,12 @@ from ..report import without_redirects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-ATTEMPTS = 4
 ATTEMPT_SECONDS = 20.0
 UPLOAD_SECONDS = 120.0
-_BACK_OFF_SECONDS = (0.3, 1.0, 3.0)
+BACK_OFF_SECONDS = (0.3, 1.0, 3.0)
 
 
 class DoorError(Exception):
@@ -29,13 +29,14 @@ class Missing(DoorError):
 
 
 class Door:
-    """The door of one run."""
+    """The door of one run. `back_off`: the seconds before each further attempt, if not BACK_OFF_SECONDS."""
 
-    def __init__(self, api: str, run: str, secret: str) -> None:
+    def __init__(self, api: str, run: str, secret: str, back_off: Sequence[float] = ()) -> None:
         from urllib.parse import quote
 
         self._base = f"{api.rstrip('/')}/driver/v1/runs/{quote(run, safe='')}" if api else ""
         self._secret = secret
+        self._back_off = back_off or BACK_OFF_SECONDS
 
     def get(self, what: str, **query: Any) -> Any:
         """The JSON answer to a GET. Raises Missing, DoorError."""
@@ -52,6 +53,12 @@ class Door:
         """PUT a body to a presigned link. Raises DoorError."""
         self._tried("PUT", link, body, {"Content-Type": content_type}, UPLOAD_SECONDS)
 
+    def upload_file(self, link: str, size: int, read: Callable[[], Iterable[bytes]]) -> None:
+        """PUT `size` bytes to a presigned link, as `read` gives them anew for each attempt. Raises DoorError, and what
+        `read` raises."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        self._tried("PUT", link, read, headers, UPLOAD_SECONDS)
+
     def _json(self, method: str, what: str, body: Any) -> Any:
         import json
 
@@ -65,19 +72,16 @@ class Door:
         except ValueError:
             raise DoorError("The control plane answered with something else than JSON.") from None
 
-    def _tried(self, method: str, url: str, body: bytes | None, headers: dict[str, str], seconds: float) -> bytes:
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(_BACK_OFF_SECONDS[attempt - 1])
-            answer, failure = _once(method, url, body, headers, seconds)
+    def _tried(self, method: str, url: str, body: Any, headers: dict[str, str], seconds: float) -> bytes:
+        for pause in (0.0, *self._back_off):
+            time.sleep(pause)
+            answer, failure = _once(method, url, body() if callable(body) else body, headers, seconds)
             if failure is None:
                 return answer
         raise DoorError(f"The control plane did not answer: {failure}.")
 
 
-def _once(
-    method: str, url: str, body: bytes | None, headers: dict[str, str], seconds: float
-) -> tuple[bytes, str | None]:
+def _once(method: str, url: str, body: Any, headers: dict[str, str], seconds: float) -> tuple[bytes, str | None]:
     """One attempt: the answer, or what went wrong in passing. Raises for what a repetition would not change."""
     import urllib.error
     import urllib.request
