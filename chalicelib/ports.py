@@ -498,6 +498,7 @@ class Launch:
     arguments: tuple[str, ...]
     py_files: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    jars: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

@@ -41,7 +41,7 @@ class EmrEngine:
             run=run.id,
             entry_point=launch.entry_point,
             arguments=launch.arguments,
-            extra=Files(py_files=launch.py_files, files=launch.files),
+            extra=Files(jars=launch.jars, py_files=launch.py_files, files=launch.files),
             virtual_cluster=cluster,
             role=placement.execution_role or self._role,
             log_uri=f"s3://{self._bucket}/{_log_prefix(run)}",

@@ -40,8 +40,8 @@ class ProgramKind(StrEnum):
 FILE_KINDS = frozenset({ProgramKind.PYTHON, ProgramKind.JAR, ProgramKind.R})
 """Kinds of program that are a file: what names them is a URI."""
 
-BOOTSTRAPPED = frozenset({ProgramKind.PYTHON, ProgramKind.NOTEBOOK, ProgramKind.PIPELINE})
-"""Programs that our bootstrap runs in the driver's Python; the engine starts all others as they are."""
+IN_PYTHON = frozenset({ProgramKind.PYTHON, ProgramKind.NOTEBOOK, ProgramKind.PIPELINE})
+"""Kinds of program that run in the driver's Python, and are always started by our bootstrap (`core.spark`)."""
 
 
 class Language(StrEnum):
@@ -150,8 +150,8 @@ class InitScript:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What is done where the driver runs before a Python program starts: init scripts, with their environment (in
-    which references are replaced, `{{cluster_id}}` too), then libraries, each in its order."""
+    """What is done where the driver runs before the program starts: init scripts, with their environment (in which
+    references are replaced, `{{cluster_id}}` too), then a Python program's libraries, each in its order."""
 
     init_scripts: tuple[InitScript, ...] = ()
     init_environment: Mapping[str, str] = field(default_factory=dict)
@@ -295,6 +295,12 @@ class RunSpec:
     logs_to: str = ""
     dialect: str = ""
     original: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def main_file(self) -> str:
+        """The URI of the file that the driver executes: of a JAR run that names none, its first jar."""
+        jars = self.files.jars if self.program.kind is ProgramKind.JAR else ()
+        return self.program.resource or next(iter(jars), "")
 
     def amount(self) -> Amount:
         """The capacity that the run holds while it lives: none, where it asks for no driver of its own."""

@@ -13,8 +13,9 @@ from typing import Any
 
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import BOOTSTRAPPED, Files, Placement, Program, ProgramKind, RunKind, RunSpec, Size
+from chalicelib.core.model import IN_PYTHON, Files, Placement, Program, ProgramKind, RunKind, RunSpec, Size
 from chalicelib.core.quantities import format_memory, parse_memory, whole_cores, whole_number
+from chalicelib.core.uris import is_pattern
 
 RELEASES: Mapping[str, str] = {
     "3.3": "emr-6.11.0-latest",
@@ -29,6 +30,15 @@ RUN_TAG = "sparkplane-run"
 
 ENTRY_POINT_LIMIT = 256
 """Characters of an entry point that EMR takes."""
+
+
+def bootstrapped(spec: RunSpec) -> bool:
+    """Whether our bootstrap starts the program: one in Python always, a JAR or an R script when something is to be done
+    where the driver runs before it can start. The engine starts all others as they are, which is quicker."""
+    if spec.program.kind not in {ProgramKind.JAR, ProgramKind.R}:
+        return spec.program.kind in IN_PYTHON
+    return bool(spec.volumes or spec.preparation.init_scripts) or is_pattern(spec.main_file)
+
 
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?")
 
@@ -284,10 +294,24 @@ def _mount(files_uri: str) -> dict[str, str]:
     }
 
 
+_LISTED_IN = {
+    "--jars": "spark.jars",
+    "--py-files": "spark.submit.pyFiles",
+    "--files": "spark.files",
+    "--archives": "spark.archives",
+}
+
+
 def _parameters(spec: RunSpec, extra: Files) -> str:
-    words: list[str] = ["--class", spec.program.main_class] if spec.program.main_class else []
+    """The options. Where something is added to a list that only the conf has, the conf's is repeated: the option
+    replaces it."""
+    native = spec.program.main_class and not bootstrapped(spec)
+    words: list[str] = ["--class", spec.program.main_class] if native else []
     for option, attribute in _LISTS.items():
-        items: Iterable[str] = (*getattr(spec.files, attribute), *getattr(extra, attribute))
+        own, added = getattr(spec.files, attribute), getattr(extra, attribute)
+        if added and not own:
+            own = split_list(spec.conf.get(_LISTED_IN.get(option, ""), ""))
+        items: Iterable[str] = (*added, *own)
         joined = ",".join(dict.fromkeys(items))
         if joined:
             words += [option, joined]
@@ -312,19 +336,27 @@ def _properties(spec: RunSpec) -> dict[str, str]:
         }
     if spec.kind is RunKind.HISTORY:
         sized = {name: value for name, value in sized.items() if name.startswith("spark.driver.")}
-    native = spec.program.kind not in BOOTSTRAPPED
-    environment = {
-        f"{scope}.{name}": value
-        for name, value in spec.environment.items()
-        for scope in ("spark.kubernetes.driverEnv", "spark.executorEnv")
-        if native
-    }
     final = {**_final(sized, spec.conf), **scheduler_conf(spec.placement)}
     mounts = {
         f"spark.kubernetes.driver.volumes.emptyDir.volume-{number}.mount.path": volume.mount_path
         for number, volume in enumerate(spec.volumes)
     }
-    return {"spark.app.name": spec.name, **mounts, **sized, **environment, **spec.conf, **final}
+    return {"spark.app.name": spec.name, **mounts, **sized, **_environment(spec), **spec.conf, **final}
+
+
+_INTERPRETERS = frozenset({"PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"})
+
+
+def _environment(spec: RunSpec) -> dict[str, str]:
+    """The environment of a JVM or R program as settings; the bootstrap gives a Python program its own. What names the
+    driver's Python is left out where the bootstrap is that Python's program: clients name another platform's."""
+    if spec.program.kind in IN_PYTHON:
+        return {}
+    in_driver = {name: v for name, v in spec.environment.items() if not (bootstrapped(spec) and name in _INTERPRETERS)}
+    return {
+        **{f"spark.kubernetes.driverEnv.{name}": value for name, value in in_driver.items()},
+        **{f"spark.executorEnv.{name}": value for name, value in spec.environment.items()},
+    }
 
 
 def _final(sized: Mapping[str, str], conf: Mapping[str, str]) -> dict[str, str]:

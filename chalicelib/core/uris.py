@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
 from chalicelib.core.errors import Invalid
-from chalicelib.core.model import FILE_KINDS, RunSpec
+from chalicelib.core.model import FILE_KINDS, IN_PYTHON, RunSpec
 
 IMAGE_ROOTS = ("/opt/spark", "/opt/ibm/spark", "/usr/lib/spark")
 """Where the seeds' examples expect Spark in the image. Such paths are files of the image, wherever Spark is in it."""
@@ -113,13 +113,24 @@ def check_files(
 
 def is_fetched(uri: str) -> bool:
     """Whether spark-submit is to fetch a file that the bootstrap needs: what is neither in the image nor on the web."""
-    return urlsplit(uri).scheme.lower() not in {"", "local", "file", "http", "https"}
+    return not is_local(uri) and urlsplit(uri).scheme.lower() not in {"http", "https"}
+
+
+def is_local(uri: str) -> bool:
+    """Whether a URI is a path on the machine that the driver runs on."""
+    return urlsplit(uri).scheme.lower() in {"", "local", "file"}
+
+
+def is_pattern(uri: str) -> bool:
+    """Whether a URI is a pattern of such paths, which only that machine can tell the file of."""
+    return is_local(uri) and any(sign in uri for sign in "*?[")
 
 
 def fetched_files(spec: RunSpec) -> tuple[str, ...]:
-    """The URIs that spark-submit is to fetch for a run's preparation."""
+    """The URIs that spark-submit is to fetch for a run's preparation: of libraries, a Python program's."""
     preparation = spec.preparation
-    uris = [*(script.uri for script in preparation.init_scripts), *(library.uri for library in preparation.libraries)]
+    libraries = preparation.libraries if spec.program.kind in IN_PYTHON else ()
+    uris = [*(script.uri for script in preparation.init_scripts), *(library.uri for library in libraries)]
     return tuple(dict.fromkeys(uri for uri in uris if uri and is_fetched(uri)))
 
 

@@ -1,4 +1,4 @@
-"""Starts one Python run inside the driver that spark-submit has made: environment, program, reports, end.
+"""Starts one run inside the driver that spark-submit has made: environment, program, reports, end.
 
 `launch.py` (see `bundle.launch_file`) calls `main`. Exit codes: the program's own; 1 with a traceback for an
 exception; 1 with one sentence for a program that does not exist (type `ProgramNotFound` in the report), an init script
@@ -48,7 +48,8 @@ def main(config: Mapping[str, Any]) -> NoReturn:
     """Run the program of `config` and leave by SystemExit with its exit code. Must be called on the main thread.
 
     config: "run" ("<workspace>.<run id>"), "api" (base URL for reports, or ""), "secret" (the run's bearer secret),
-    "program" ({"uri", "arguments"}, or {"notebook", "revision", "parameters"}, or {"pipeline"}: see
+    "program" ({"uri", "arguments"}, of a JAR or R program with its "language" and "main_class" (see
+    `java_main.run_java_program`), or {"notebook", "revision", "parameters"}, or {"pipeline"}: see
     `pipeline.run_pipeline`), "environment" (for driver and executors), "secrets" (optional: like environment, but never
     in a Spark conf, so it reaches the driver's Python and Python workers only) and "image_roots" (see `program`).
     Optional too: "init_scripts" ([{"uri" or "text", "label"}]) with their "init_environment"; "libraries" ([{"kind":
@@ -83,13 +84,18 @@ def _run(config: Mapping[str, Any], secrets: dict[str, str], reporter: Reporter,
             from .pipeline import run_pipeline
 
             return run_pipeline(program["pipeline"])
-        path = find_program(program["uri"], roots, fetched_by_spark_submit)
+        java = "language" in program
+        path = "" if java else find_program(program["uri"], roots, fetched_by_spark_submit)
         places = _staged(config, ending)
         arguments = [map_argument(argument, roots) for argument in program.get("arguments") or ()]
         if places:
             from .volumes import map_argument as map_volumes
 
             arguments = [map_volumes(argument, places) for argument in arguments]
+        if java:
+            from .java_main import run_java_program
+
+            return run_java_program(program, arguments, roots, reporter.started)
     except ProgramNotFound as error:
         return Outcome(SystemExit(f"sparkplane: {error}"), describe_text("ProgramNotFound", str(error)))
     except NotPrepared as error:
@@ -201,7 +207,7 @@ class Ending:
         stop_spark()
         failed = self._volumes_failed()
         self._over = True
-        if self.outcome is not None:
+        if self.outcome is not None and not self.outcome.silent:
             ended = {"exit_code": self.outcome.exit_code, "error": self._redacted(self.outcome.error)}
             self._reporter.finish({**self.outcome.facts, **ended})
         if failed:

@@ -25,16 +25,23 @@ class Outcome:
     """How a program ended.
 
     `exit` is the SystemExit to leave with, `exit_code` what the process will end with (0 to 255), and `error` what went
-    wrong ({"type", "message", "traceback"}) or None. `facts` is what else the last report says.
+    wrong ({"type", "message", "traceback"}) or None. `facts` is what else the last report says. Of a `silent` one
+    nothing is reported: the process's exit status and its log say it better.
     """
 
     def __init__(
-        self, exit: SystemExit, error: dict[str, str] | None = None, facts: Mapping[str, Any] | None = None
+        self,
+        exit: SystemExit,
+        error: dict[str, str] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        *,
+        silent: bool = False,
     ) -> None:
         self.exit = exit
         self.exit_code = _exit_code(exit.code)
         self.error = error
         self.facts = dict(facts or {})
+        self.silent = silent
 
 
 def run_main(path: str, arguments: Sequence[str]) -> Outcome:

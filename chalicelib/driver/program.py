@@ -66,6 +66,12 @@ def find_file(
     return os.path.abspath(found[0])
 
 
+def is_in_image(uri: str) -> bool:
+    """Whether an address is a path on the machine that the driver runs on, which spark-submit does not fetch."""
+    scheme = _split(uri)[0]
+    return not scheme or scheme in _IN_IMAGE
+
+
 def map_argument(argument: str, image_roots: Sequence[str]) -> str:
     """`argument`, or, where it names a path below an image root that does not exist, the path that stands in for it.
 

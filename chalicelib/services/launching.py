@@ -10,11 +10,12 @@ from typing import Any
 from chalicelib.core.errors import Invalid, NotFound
 from chalicelib.core.eventlogs import event_log_prefix, wants_event_log, with_event_log
 from chalicelib.core.ids import cluster_id, external_name
-from chalicelib.core.model import BOOTSTRAPPED, InitScript, ProgramKind, Run, RunKind
+from chalicelib.core.model import IN_PYTHON, InitScript, ProgramKind, Run, RunKind
 from chalicelib.core.policy import Outcome
 from chalicelib.core.references import resolve, resolve_map, values_of
+from chalicelib.core.spark import bootstrapped
 from chalicelib.core.states import RunState
-from chalicelib.core.uris import IMAGE_ROOTS, fetched_files, image_uri, is_fetched
+from chalicelib.core.uris import IMAGE_ROOTS, fetched_files, image_uri, is_fetched, is_local
 from chalicelib.driver.bundle import bundle, launch_file
 from chalicelib.ports import Blobs, EngineRefused, Launch, Ports
 from chalicelib.services import notebooks, pipelines
@@ -23,39 +24,55 @@ from chalicelib.services.submission import check_spec
 
 
 def launch_of(ports: Ports, run: Run) -> Launch:
-    """What the engine executes: Python programs through the bootstrap, others as they are. Raises EngineRefused for a
-    run that turns out to be none that could be started."""
+    """What the engine executes: the program as it is, or the bootstrap in its place (`core.spark.bootstrapped`). Raises
+    EngineRefused for a run that turns out to be none that could be started."""
     run = _with_event_log(ports, _resolved(ports, run))
-    program, main = run.spec.program, run.spec.program.resource
+    program, main = run.spec.program, run.spec.main_file
     if program.kind is ProgramKind.RUN_JOB:
         return Launch(run, "", ())
-    if program.kind not in BOOTSTRAPPED:
-        return Launch(run, image_uri(main or run.spec.files.jars[0]), program.arguments)
+    if not bootstrapped(run.spec):
+        return Launch(run, image_uri(main), program.arguments)
     config = {
         "run": external_name(run.workspace, run.id),
         "api": ports.settings.api_url,
         "secret": run_secret(ports, run.workspace, run.id),
         "program": _told(ports, run),
-        "environment": dict(run.spec.environment),
+        "environment": dict(run.spec.environment) if program.kind in IN_PYTHON else {},
         "image_roots": list(IMAGE_ROOTS),
         **_preparation(ports, run),
         **({"volumes": [asdict(volume) for volume in run.spec.volumes]} if run.spec.volumes else {}),
     }
     entry = f"{run.workspace}/runs/{run.id}/launch.py"
     ports.blobs.put(entry, launch_file(config).encode(), "text/x-python")
+    uri, bundled, fetched = ports.blobs.uri(entry), (_ship_bundle(ports.blobs),), fetched_files(run.spec)
+    if program.kind is ProgramKind.JAR:
+        run, jars = _with_main_jar(run)
+        return Launch(run, uri, (), bundled, fetched, jars)
     staged = (main,) if main and is_fetched(main) else ()
-    return Launch(run, ports.blobs.uri(entry), (), (_ship_bundle(ports.blobs),), (*staged, *fetched_files(run.spec)))
+    return Launch(run, uri, (), bundled, (*staged, *fetched))
+
+
+def _with_main_jar(run: Run) -> tuple[Run, tuple[str, ...]]:
+    """A JAR run that the bootstrap starts, and the jars that Spark is given beside its own: the main one, unless it is
+    in the image. There the bootstrap finds it, also by a pattern, which Spark does not take."""
+    main = run.spec.main_file
+    if not is_local(main):
+        return run, (main,)
+    others = tuple(jar for jar in run.spec.files.jars if jar != main)
+    return replace(run, spec=replace(run.spec, files=replace(run.spec.files, jars=others))), ()
 
 
 def _preparation(ports: Ports, run: Run) -> dict[str, Any]:
-    """What the bootstrap is told of a run's preparation and of its executors (`driver.bootstrap.main`). Raises
-    EngineRefused."""
+    """What the bootstrap is told of a run's preparation and, of one in Python, of its libraries, secrets and executors
+    (`driver.bootstrap.main`). Raises EngineRefused."""
     told, size = run.spec.preparation, run.spec.size
     config: dict[str, Any] = {}
     if told.init_scripts:
         values = {**values_of(run), "cluster_id": cluster_id(run.id)}
         config["init_scripts"] = [_script(ports, run, script) for script in told.init_scripts]
         config["init_environment"] = resolve_map(told.init_environment, values)
+    if run.spec.program.kind not in IN_PYTHON:
+        return config
     if told.libraries:
         config["libraries"] = [asdict(library) for library in told.libraries]
     if run.spec.references.wanted and any("{{secrets/" in value for value in run.spec.environment.values()):
@@ -95,7 +112,10 @@ def _told(ports: Ports, run: Run) -> dict[str, Any]:
         return {"pipeline": pipelines.told(ports, run)}
     if program.kind is ProgramKind.NOTEBOOK:
         return {"notebook": program.resource, "revision": program.revision, "parameters": dict(program.parameters)}
-    return {"uri": program.resource, "arguments": list(program.arguments)}
+    told = {"uri": run.spec.main_file, "arguments": list(program.arguments)}
+    if program.kind is ProgramKind.PYTHON:
+        return told
+    return {**told, "language": program.kind.lower(), "main_class": program.main_class}
 
 
 def _resolved(ports: Ports, run: Run) -> Run:

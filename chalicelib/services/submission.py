@@ -12,7 +12,6 @@ from chalicelib.core.capacity import Ledger, pool_key
 from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, Unschedulable
 from chalicelib.core.ids import RANDOM_BITS, make_id
 from chalicelib.core.model import (
-    BOOTSTRAPPED,
     FILE_KINDS,
     NO_JOB,
     Idempotency,
@@ -25,7 +24,7 @@ from chalicelib.core.model import (
     RunSpec,
     Trigger,
 )
-from chalicelib.core.spark import ENTRY_POINT_LIMIT, check_conf, release_for, with_defaults
+from chalicelib.core.spark import ENTRY_POINT_LIMIT, bootstrapped, check_conf, release_for, with_defaults
 from chalicelib.core.states import RunState
 from chalicelib.core.uris import check_files, image_uri
 from chalicelib.core.waiting import too_large
@@ -121,8 +120,7 @@ def check_spec(
         return  # its jar may be the cluster's
     if not spec.program.resource and not (spec.program.main_class and spec.files.jars):
         raise Invalid("The run names neither a program nor a main class with its jar.", field="program")
-    entry_point = image_uri(spec.program.resource or spec.files.jars[0])
-    if spec.program.kind not in BOOTSTRAPPED and len(entry_point) > ENTRY_POINT_LIMIT:
+    if not bootstrapped(spec) and len(image_uri(spec.main_file)) > ENTRY_POINT_LIMIT:
         raise Invalid(f"The program's URI is longer than {ENTRY_POINT_LIMIT} characters.", field="program")
 
 

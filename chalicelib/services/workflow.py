@@ -17,7 +17,7 @@ from chalicelib.core import transitions
 from chalicelib.core.diagnosis import last_error
 from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_external_name
-from chalicelib.core.model import BOOTSTRAPPED, Report, Run, Trigger, Waiter
+from chalicelib.core.model import IN_PYTHON, Report, Run, Trigger, Waiter
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, exit_code, next_attempt, outcome
 from chalicelib.core.spark import application_id_in
 from chalicelib.core.states import HOLDING, Intent, RunState
@@ -207,8 +207,8 @@ def _with_report(ports: Ports, workspace: str, run: int) -> Run | None:
 
 
 def _told_by_log(run: Run) -> bool:
-    """Whether the driver's log has to tell what the bootstrap did not: of native programs, and of ones that died."""
-    return run.spec.program.kind not in BOOTSTRAPPED or not run.report.get("finished")
+    """Whether the driver's log has to tell what the bootstrap did not: of JVM programs, and of ones that died."""
+    return run.spec.program.kind not in IN_PYTHON or not run.report.get("finished")
 
 
 def _evidence(ports: Ports, run: Run, log: str) -> Evidence:

@@ -10,6 +10,7 @@ from chalicelib.core.spark import start_job_run
 from chalicelib.services import volumes
 from chalicelib.services.access import run_secret
 from tests.contract.engine import details, post, submit
+from tests.contract.test_databricks_libraries import config, launch
 from tests.contract.wire import Answer, Client, Service
 
 VOLUME = {"name": "cpd-instance::my-vol", "mount_path": "/myapp"}
@@ -245,9 +246,34 @@ def test_volumes_that_stand_in_each_others_way_are_refused(service: Service, ali
     assert answer.status == 400 and answer.json["errors"][0]["target"]["name"] == "volumes"
 
 
-@pytest.mark.parametrize("application", ["s3://code/main.jar", "s3://code/main.R"])
-def test_a_jar_or_r_is_told_that_volumes_are_not_for_it(service: Service, alice: Client, application: str) -> None:
-    with service.unchanged():
-        answer = post(alice, {**details(application=application, **{"class": "a.B"}), "volumes": [VOLUME]})
-    message = "volumes: only a Python application's are staged; a jar or R reads s3://."
-    assert (answer.status, answer.json["errors"][0]["message"]) == (400, message)
+@pytest.mark.parametrize(("language", "application"), [("jar", "main.jar"), ("r", "main.R")])
+def test_volumes_are_staged_for_a_jar_and_r_script_too_which_may_be_in_one(
+    service: Service, alice: Client, language: str, application: str
+) -> None:
+    asked = {"jars": "/myapp/lib.jar", "arguments": ["/myapp/in.txt"], "class": "a.B"}
+    run, _ = submit(alice, {**details(application=f"/myapp/{application}", **asked), "volumes": [VOLUME]})
+    told, given = config(service, run), launch(service, run)
+    base = service.blobs.uri("main/dbfs/volumes/cpd-instance/my-vol/")
+    assert told["volumes"][0]["mount_path"] == "/myapp"
+    assert told["program"] == {
+        "uri": f"{base}{application}", "arguments": ["/myapp/in.txt"], "language": language, "main_class": "a.B",
+    }  # fmt: skip
+    assert given.entry_point.endswith("/launch.py") and given.arguments == ()
+    assert (given.jars, given.files) == (((f"{base}main.jar",), ()) if language == "jar" else ((), (f"{base}main.R",)))
+    assert given.run.spec.files.jars == (f"{base}lib.jar",)
+
+
+def test_without_anything_to_prepare_a_jar_and_r_script_start_as_they_are(service: Service, alice: Client) -> None:
+    for application in ("s3://code/main.jar", "s3://code/main.R"):
+        run, _ = submit(alice, details(application=application, **{"class": "a.B"}))
+        given = launch(service, run)
+        assert (given.entry_point, given.arguments, given.py_files, given.jars) == (application, ("1",), (), ())
+
+
+def test_a_jar_that_a_pattern_names_is_found_where_the_driver_runs(service: Service, alice: Client) -> None:
+    """Spark takes no pattern in a `local:` URI."""
+    pattern = "/opt/ibm/spark/examples/jars/spark-examples*.jar"
+    run, _ = submit(alice, details(application=pattern, **{"class": "a.B"}))
+    assert config(service, run)["program"]["uri"] == pattern
+    given = launch(service, run)
+    assert given.entry_point.endswith("/launch.py") and given.jars == ()

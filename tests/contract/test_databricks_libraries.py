@@ -22,7 +22,7 @@ def launch(service: Service, run: int) -> Launch:
 
 
 def config(service: Service, run: int) -> Any:
-    """What the bootstrap of a Python run is told."""
+    """What the bootstrap of a run is told."""
     launch(service, run)
     text = service.blobs.bodies[f"main/runs/{run}/launch.py"].decode()
     return json.loads(ast.literal_eval(text[text.index("json.loads(") + len("json.loads(") : text.rindex("))")]))

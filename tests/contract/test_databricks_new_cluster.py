@@ -28,8 +28,8 @@ def _request(service: Service, run: int) -> dict[str, Any]:
     given = launch(service, run)
     return start_job_run(
         given.run.spec, workspace="main", run=run, entry_point=given.entry_point, arguments=given.arguments,
-        extra=Files(py_files=given.py_files, files=given.files), virtual_cluster="vc", role="role", log_uri="s3://b/l",
-        files_uri="s3://b/f/",
+        extra=Files(jars=given.jars, py_files=given.py_files, files=given.files), virtual_cluster="vc", role="role",
+        log_uri="s3://b/l", files_uri="s3://b/f/",
     )  # fmt: skip
 
 
@@ -155,15 +155,73 @@ def test_init_scripts_reach_the_driver_with_the_clusters_environment(service: Se
     assert get_run(alice, run)["cluster_instance"]["cluster_id"] == told["init_environment"]["DB_CLUSTER_ID"]
 
 
+MAIN = "org.example.Main"
+PREPARED_JARS: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "a task's jar": (
+        jar(libraries=[{"jar": "dbfs:/main.jar"}, {"jar": "s3://code/b.jar"}, {"pypi": {"package": "x"}}]),
+        "--jars s3://bucket/main/dbfs/main.jar,s3://code/b.jar",
+        {"uri": "s3://bucket/main/dbfs/main.jar", "main_class": "org.Main", "language": "jar"},
+    ),
+    "a jar of spark-submit": (
+        spark_submit("--class", MAIN, "--jars", "s3://c/l.jar", "s3://c/main.jar", "a"),
+        "--jars s3://c/main.jar,s3://c/l.jar",
+        {"uri": "s3://c/main.jar", "main_class": MAIN, "language": "jar", "arguments": ["a"]},
+    ),
+    "a jar that tells its class itself, beside one of the conf": (
+        spark_submit("--conf", "spark.jars=s3://c/l.jar", "s3://c/main.jar"),
+        "--jars s3://c/main.jar,s3://c/l.jar",
+        {"uri": "s3://c/main.jar", "main_class": "", "language": "jar"},
+    ),
+    "a jar of the image": (
+        spark_submit("--class", MAIN, "/opt/spark/jars/main.jar"),
+        "",
+        {"uri": "/opt/spark/jars/main.jar", "main_class": MAIN, "language": "jar"},
+    ),
+    "an R script": (spark_submit("s3://c/main.R", "a"), "", {"uri": "s3://c/main.R", "language": "r"}),
+}
+
+
+@pytest.mark.parametrize("case", PREPARED_JARS)
+def test_before_a_jar_or_r_script_with_init_scripts_the_bootstrap_runs_them(
+    service: Service, alice: Client, case: str
+) -> None:
+    body, jars, program = PREPARED_JARS[case]
+    run = submit(alice, {**body, "new_cluster": cluster(init_scripts=SCRIPTS, spark_env_vars=ENVIRONMENT)})
+    told, driver = config(service, run), _request(service, run)["jobDriver"]["sparkSubmitJobDriver"]
+    assert [one["label"] for one in told["init_scripts"]] == ["dbfs:/init/one.sh", "s3://code/two.sh"]
+    assert {name: told["program"][name] for name in program} == program
+    assert driver["entryPoint"] == f"s3://bucket/main/runs/{run}/launch.py"
+    assert "entryPointArguments" not in driver
+    options = driver["sparkSubmitParameters"]
+    assert options.startswith(f"{jars} --py-files ".lstrip())
+    assert "s3://bucket/main/dbfs/init/one.sh,s3://code/two.sh" in options
+    assert ("s3://c/main.R" in options.partition("--files")[2]) == (case == "an R script")
+    assert not {"libraries", "local_cores", "secret_references"} & set(told)
+
+
+ENVIRONMENT = {"STAGE": "test", "PYSPARK_PYTHON": "/databricks/python3/bin/python3"}
+
+
+def test_a_prepared_jars_environment_is_its_pods_but_for_the_bootstraps_own_interpreter(
+    service: Service, alice: Client
+) -> None:
+    scripts = {"init_scripts": SCRIPTS, "spark_env_vars": ENVIRONMENT}
+    run = submit(alice, jar(new_cluster=cluster(**scripts)))
+    (entry,) = _request(service, run)["configurationOverrides"]["applicationConfiguration"]
+    told = {name: value for name, value in entry["properties"].items() if "Env." in name}
+    assert told == {
+        "spark.kubernetes.driverEnv.STAGE": "test",
+        "spark.executorEnv.STAGE": "test",
+        "spark.executorEnv.PYSPARK_PYTHON": "/databricks/python3/bin/python3",
+    }
+    assert config(service, run)["environment"] == {}
+
+
 def _script(**told: Any) -> dict[str, Any]:
     return python(new_cluster=cluster(init_scripts=[told]))
 
 
 AT = "new_cluster.init_scripts.0"
-PYTHON_ALONE = (
-    "new_cluster.init_scripts: init scripts run before Python programs and notebooks only; JAR and R programs start as "
-    "they are. Put what the script does into the image."
-)
 BAD_SCRIPTS: dict[str, tuple[Any, str]] = {
     "nowhere": (_script(), f"{AT}: exactly one of workspace, dbfs, gcs, s3 and file must be set."),
     "at two places": (
@@ -194,14 +252,6 @@ BAD_SCRIPTS: dict[str, tuple[Any, str]] = {
     "out of the workspace": (
         _script(dbfs={"destination": "dbfs:/../x.sh"}),
         "new_cluster.init_scripts: 's3://bucket/main/dbfs/../x.sh' has a '..' in its path.",
-    ),
-    "before a jar": (
-        jar(new_cluster=cluster(init_scripts=SCRIPTS)),
-        PYTHON_ALONE,
-    ),
-    "before a jar by spark-submit": (
-        spark_submit("--class", "A", "s3://a/b.jar", new_cluster=cluster(init_scripts=SCRIPTS)),
-        PYTHON_ALONE,
     ),
 }
 
@@ -305,7 +355,7 @@ def test_secrets_are_never_in_spark_conf_or_the_environment_of_a_jar(service: Se
     )
     _refused(service, alice, python(new_cluster=cluster(spark_conf={"spark.x": REFERENCE})), message)
     message = (
-        "new_cluster.spark_env_vars: TOKEN names a secret. JAR and R programs start as they are, with an environment "
-        "that the cluster's administrators see; only Python programs and notebooks are given secrets."
+        "new_cluster.spark_env_vars: TOKEN names a secret. JAR and R programs have an environment that the cluster's "
+        "administrators see; only Python programs and notebooks are given secrets."
     )
     _refused(service, alice, jar(new_cluster=cluster(spark_env_vars={"TOKEN": REFERENCE})), message)

@@ -226,7 +226,20 @@ def test_files_of_the_run_and_of_the_bootstrap_travel_together_and_quoted() -> N
     files = Files(jars=("s3://b/a b.jar",), py_files=("s3://b/x.zip",))
     request = body(replace(spec(), files=files), extra=Files(py_files=("s3://b/bundle.zip", "s3://b/x.zip")))
     words = shlex.split(request["jobDriver"]["sparkSubmitJobDriver"]["sparkSubmitParameters"])
-    assert words == ["--jars", "s3://b/a b.jar", "--py-files", "s3://b/x.zip,s3://b/bundle.zip"]
+    assert words == ["--jars", "s3://b/a b.jar", "--py-files", "s3://b/bundle.zip,s3://b/x.zip"]
+
+
+def test_what_the_bootstrap_adds_to_a_list_does_not_replace_that_of_the_conf() -> None:
+    conf = {
+        "spark.submit.pyFiles": "s3://b/x.zip, s3://b/y.zip",
+        "spark.files": "s3://b/z",
+        "spark.jars": "s3://b/j.jar",
+    }
+    request = body(replace(spec(), conf=conf), extra=Files(py_files=("s3://b/bundle.zip",), files=("s3://b/main.py",)))
+    words = shlex.split(request["jobDriver"]["sparkSubmitJobDriver"]["sparkSubmitParameters"])
+    assert words == [
+        "--py-files", "s3://b/bundle.zip,s3://b/x.zip,s3://b/y.zip", "--files", "s3://b/main.py,s3://b/z",
+    ]  # fmt: skip
 
 
 def test_empty_parts_are_left_out_because_emr_refuses_them() -> None:

@@ -124,10 +124,7 @@ def mounted(volumes: Sequence[VolumeRequest]) -> tuple[Volume, ...]:
 
 
 def with_volumes(spec: RunSpec, volumes: tuple[Volume, ...], uri: Callable[[Volume, str], str]) -> RunSpec:
-    """The spec with volumes. A program or file that is named by its place in one is named by its URI instead; only a
-    Python program has a driver of ours beside it, which brings the rest."""
-    if spec.program.kind is not ProgramKind.PYTHON:
-        raise Invalid("volumes: only a Python application's are staged; a jar or R reads s3://.", field="volumes")
+    """The spec with volumes. A program or file that is named by its place in one is named by its URI instead."""
 
     def placed(path: str) -> str:
         found = within(volumes, path)

@@ -146,23 +146,17 @@ CLUSTERLESS = frozenset({"run_job_task", "pipeline_task"})
 
 
 def for_its_program(spec: RunSpec) -> RunSpec:
-    """The spec as its program can have it: one that starts as it is, without the bootstrap, has no init scripts, and
-    cannot be made to run its tasks in the driver, so it has an executor. Raises Invalid."""
+    """The spec as its program can have it: that of a JVM or of R, whose environment is settled before anything of ours
+    runs, is given no secrets, and cannot be made to run its tasks in the driver, so it has an executor. Raises
+    Invalid."""
     if spec.program.kind not in {ProgramKind.JAR, ProgramKind.R}:
         return spec
-    if spec.preparation.init_scripts:
-        field = "new_cluster.init_scripts"
-        raise Invalid(
-            f"{field}: init scripts run before Python programs and notebooks only; JAR and R programs start as they "
-            "are. Put what the script does into the image.",
-            field=field,
-        )
     for name, value in spec.environment.items():
         if SECRET in value:
             field = "new_cluster.spark_env_vars"
             raise Invalid(
-                f"{field}: {name} names a secret. JAR and R programs start as they are, with an environment that the "
-                "cluster's administrators see; only Python programs and notebooks are given secrets.",
+                f"{field}: {name} names a secret. JAR and R programs have an environment that the cluster's "
+                "administrators see; only Python programs and notebooks are given secrets.",
                 field=field,
             )
     return replace(spec, size=replace(spec.size, executors=max(1, spec.size.executors)))

@@ -1,0 +1,188 @@
+"""Runs a main class in the JVM that spark-submit has started, and says how it ended. Used by `bootstrap` for JAR and R
+programs that something is prepared for.
+
+The class finds what spark-submit itself would give it: its jars in the context class loader, and a thread called "main"
+that is no daemon, so threads that it starts keep the JVM alive. Its output is the JVM's own, and System.exit ends the
+JVM. Once main has returned, a SparkContext that it left open is stopped, as in any driver on Kubernetes.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from .console import say
+from .execute import Outcome, describe_text
+from .jvm import open_gateway
+from .program import ProgramNotFound, fetched_by_spark_submit, find_program, is_in_image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+R_RUNNER = "org.apache.spark.deploy.RRunner"
+CLASS_NOT_FOUND = 101
+"""spark-submit's exit code for a main class that cannot be loaded."""
+
+LOOK_SECONDS = 0.5
+_EXIT = "org.apache.spark.SparkUserAppException"
+_NOT_LOADED = ("java.lang.ClassNotFoundException", "java.lang.NoClassDefFoundError")
+_WRAPPERS = (
+    "java.util.concurrent.ExecutionException",
+    "java.lang.reflect.InvocationTargetException",
+    "java.lang.reflect.UndeclaredThrowableException",
+)
+
+
+def run_java_program(
+    program: Mapping[str, Any], arguments: Sequence[str], roots: Sequence[str], started: Callable[[str, str], None]
+) -> Outcome:
+    """Run a program of "language" "jar" or "r": a JAR's "main_class", or else the one that its manifest names.
+
+    `started(application_id, spark_version)` is called when its SparkContext is up. What the program raises is an
+    Outcome; of an R script that fails and of a JVM that ends before main does, its exit status and log tell, and no
+    report. Raises ProgramNotFound.
+    """
+    gateway = open_gateway()
+    if gateway is None:
+        raise ProgramNotFound(f"The program {program['uri']} needs the JVM of spark-submit, and there is none.")
+    if program["language"] == "r":
+        script = find_program(program["uri"], roots, fetched_by_spark_submit)
+        return _run(gateway, R_RUNNER, [script, *arguments], started)
+    return _run(gateway, _main_class(gateway.jvm, program, roots), arguments, started)
+
+
+def _main_class(jvm: Any, program: Mapping[str, Any], roots: Sequence[str]) -> str:
+    """The name of the main class, whose jar is on the class path then. Raises ProgramNotFound.
+
+    A jar of the image is put there now, and into `spark.jars` for the executors; others spark-submit has fetched.
+    """
+    uri, named, path = program["uri"], str(program.get("main_class") or ""), ""
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    if uri and is_in_image(uri):
+        path = find_program(uri, roots, tuple)
+        loader.addURL(jvm.java.io.File(path).toURI().toURL())
+        system = jvm.java.lang.System
+        jars = [system.getProperty("spark.jars"), f"local:{path}"]
+        system.setProperty("spark.jars", ",".join(jar for jar in jars if jar))
+    elif not named:
+        path = find_program(uri, roots, lambda: [url.toString() for url in loader.getURLs()])
+    return named or _of_manifest(jvm, path, uri)
+
+
+def _of_manifest(jvm: Any, path: str, uri: str) -> str:
+    try:
+        with_manifest = jvm.java.util.jar.JarFile(path)
+        manifest = with_manifest.getManifest()
+        named = manifest.getMainAttributes().getValue("Main-Class") if manifest else None
+        with_manifest.close()
+    except _py4j().Py4JJavaError as error:
+        raise ProgramNotFound(f"The program {uri} is no jar: {error.java_exception.getMessage()}.") from None
+    if not named:
+        raise ProgramNotFound(f"The program {uri} names no main class in its manifest, and none was given.")
+    return str(named)
+
+
+def _run(gateway: Any, main_class: str, arguments: Sequence[str], started: Callable[[str, str], None]) -> Outcome:
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(gateway.jvm, started, over), name="sparkplane-watch", daemon=True).start()
+    try:
+        _call_main(gateway, main_class, arguments)
+        outcome = Outcome(SystemExit(0))
+    except _py4j().Py4JJavaError as error:
+        outcome = _failed(gateway.jvm, main_class, error.java_exception)
+    except (_py4j().Py4JError, OSError):  # the JVM has ended: main called System.exit, or worse
+        return Outcome(SystemExit(1), silent=True)
+    finally:
+        over.set()
+    _stop_spark(gateway.jvm)
+    return outcome
+
+
+def _call_main(gateway: Any, main_class: str, arguments: Sequence[str]) -> None:
+    """Call a class's main in a thread of its own, and wait for its end. Raises Py4JError."""
+    java = gateway.jvm.java
+    words = _array(gateway, java.lang.String, arguments)
+    loader = java.lang.Thread.currentThread().getContextClassLoader()
+    method = java.lang.Class.forName(main_class, True, loader).getMethod(
+        "main", _array(gateway, java.lang.Class, [words.getClass()])
+    )
+    handles = java.lang.invoke.MethodHandles
+    called = handles.insertArguments(
+        handles.publicLookup().unreflect(method), 0, _array(gateway, java.lang.Object, [words])
+    )
+    as_callable = java.lang.Class.forName("java.util.concurrent.Callable")
+    task = java.util.concurrent.FutureTask(
+        java.lang.invoke.MethodHandleProxies.asInterfaceInstance(as_callable, called)
+    )
+    thread = java.lang.Thread(task, "main")
+    thread.setDaemon(False)
+    thread.start()
+    task.get()
+
+
+def _array(gateway: Any, of: Any, items: Sequence[Any]) -> Any:
+    made = gateway.new_array(of, len(items))
+    for position, item in enumerate(items):
+        made[position] = item
+    return made
+
+
+def _failed(jvm: Any, main_class: str, thrown: Any) -> Outcome:
+    """How a Throwable ends the run, as spark-submit would have it: shown where the JVM shows one that nobody caught."""
+    while _name(thrown) in _WRAPPERS and thrown.getCause() is not None:
+        thrown = thrown.getCause()
+    kind = _name(thrown)
+    if kind == _EXIT:  # what RRunner throws; what R has said is in the log
+        return Outcome(SystemExit(int(thrown.exitCode())), silent=True)
+    text, message = _stack_trace(jvm, thrown), str(thrown.getMessage() or "")
+    if kind in _NOT_LOADED and message.replace("/", ".") == main_class:
+        sentence = f"Failed to load class {main_class}."
+        say(sentence)
+        return Outcome(SystemExit(CLASS_NOT_FOUND), describe_text("ProgramNotFound", sentence))
+    thread = jvm.java.lang.Thread.currentThread()
+    thread.setName("main")
+    thread.getThreadGroup().uncaughtException(thread, thrown)
+    return Outcome(SystemExit(1), describe_text(kind, message, text))
+
+
+def _name(thrown: Any) -> str:
+    return str(thrown.getClass().getName())
+
+
+def _stack_trace(jvm: Any, thrown: Any) -> str:
+    written = jvm.java.io.StringWriter()
+    thrown.printStackTrace(jvm.java.io.PrintWriter(written))
+    return str(written.toString())
+
+
+def _watch(jvm: Any, started: Callable[[str, str], None], over: threading.Event) -> None:
+    """Wait for the program's first SparkContext and tell of it, unless the program is over before."""
+    while not over.wait(LOOK_SECONDS):
+        try:
+            active = _active_context(jvm)
+            if active is not None:
+                return started(str(active.applicationId()), str(active.version()))
+        except (_py4j().Py4JError, OSError):
+            return None
+    return None
+
+
+def _active_context(jvm: Any) -> Any:
+    found = getattr(getattr(jvm, "org.apache.spark.SparkContext$"), "MODULE$").getActive()
+    return found.get() if found.isDefined() else None
+
+
+def _stop_spark(jvm: Any) -> None:
+    try:
+        context = _active_context(jvm)
+        if context is not None:
+            context.stop()
+    except (_py4j().Py4JError, OSError) as error:
+        say(f"Spark did not stop cleanly: {type(error).__name__}")
+
+
+def _py4j() -> Any:
+    from importlib import import_module
+
+    return import_module("py4j.protocol")
