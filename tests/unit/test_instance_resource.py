@@ -17,7 +17,7 @@ from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import UUID_PATTERN
 from chalicelib.core.model import Pool
 from chalicelib.core.states import RunState
-from chalicelib.ports import Clash
+from chalicelib.ports import Clash, key
 from chalicelib.services import instances, pools
 from chalicelib.workers.instances import MAX_REASON, instance_worker
 from tests.unit.cloud import Cloud
@@ -105,6 +105,12 @@ def test_an_instance_is_made_and_the_answer_says_its_id_and_where_it_is(stacks: 
     assert data["Path"] == f"/v4/analytics_engines/{data['InstanceId']}"
     assert (stacks.account().maximum.cores, stacks.account().maximum.memory) == (20_000, 80 * 1024)
     assert (stacks.pool().spark_version, stacks.pool().conf) == ("3.4", {"spark.a": "true", "spark.b": "4"})
+
+
+def test_an_instance_of_which_only_the_name_is_said_is_without_limits(stacks: Stacks) -> None:
+    assert stacks.ask("Create", {"name": "etl"})["Status"] == "SUCCESS"
+    assert stacks.account() == PoolAccount()
+    assert (stacks.pool().spark_version, stacks.pool().conf) == ("", {})
 
 
 def test_an_instance_that_exists_is_adopted_and_keeps_what_is_not_said_of_it(stacks: Stacks) -> None:
@@ -214,6 +220,7 @@ def test_the_longest_names_and_sentences_fit_into_an_answer(stacks: Stacks) -> N
     assert stacks.ask("Create", {"name": "\U00020000" * 100})["Status"] == "SUCCESS"
     assert stacks.ask("Create", {"name": "\U00020000" * 2000})["Status"] == "FAILED"
     assert stacks.ask("Create", {"name": "etl", "max_cores": "\ud800"})["Status"] == "FAILED"
+    assert stacks.ask("Create", {"name": "etl", "default_configs": {"\ud800": {}}})["Status"] == "FAILED"
 
 
 def test_a_quota_below_what_runs_is_taken_and_ends_nothing(stacks: Stacks) -> None:
@@ -222,6 +229,25 @@ def test_a_quota_below_what_runs_is_taken_and_ends_nothing(stacks: Stacks) -> No
     assert stacks.ask("Create", {"name": "default", "max_cores": "500m"})["Status"] == "SUCCESS"
     assert stacks.cloud.state(run) is RunState.RUNNING
     assert stacks.account("default") == PoolAccount(Amount(500, *EVERYTHING.vector()[1:]), used=held)
+
+
+def test_who_waits_for_a_larger_quota_starts_when_the_stack_has_raised_it(stacks: Stacks) -> None:
+    small = {"name": "default", "max_cores": "1"}
+    stacks.ask("Create", small)
+    run = stacks.cloud.submit(park_oversized=True)
+    stacks.cloud.play()
+    assert stacks.cloud.state(run) is RunState.QUEUED
+    kind, new, rest = update({"name": "default", "max_cores": "8"}, small)
+    stacks.ask(kind, new, **rest)
+    stacks.cloud.play()
+    assert stacks.cloud.driver(run)
+
+
+def test_a_row_of_the_ledger_without_an_instance_is_made_one(stacks: Stacks) -> None:
+    stacks.ask("Create", ETL)
+    del stacks.cloud.store.records[key(Pool, "main", "etl")]
+    stacks.ask("Create", {"name": "etl"})
+    assert stacks.pool().version and stacks.account().maximum.cores == 20_000
 
 
 # However often it comes, and whatever happens meanwhile.
