@@ -156,8 +156,8 @@ def start(home: Path) -> tuple[str, Any]:
     from chalicelib import wiring
     from chalicelib.core.capacity import Amount
     from chalicelib.core.model import Role
-    from chalicelib.dialects.analytics_engine.routes import instance_id
     from chalicelib.services import access, pools
+    from chalicelib.services.pools import instance_id
     from sandbox import provision
 
     provision.table()

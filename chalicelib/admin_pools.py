@@ -24,9 +24,9 @@ from chalicelib.core.errors import Invalid, NotFound
 from chalicelib.core.model import Placement, Pool, Principal, Role
 from chalicelib.core.quantities import parse_cpu, parse_memory
 from chalicelib.core.spark import SCHEDULERS, check_conf, check_placement, release_for
-from chalicelib.dialects.analytics_engine.reading import instance_id
 from chalicelib.ports import Ports
 from chalicelib.services import access, pools
+from chalicelib.services.pools import instance_id
 from chalicelib.wiring import limit_virtual_cluster
 
 MAXIMUM, MINIMUM, APPLICATION = "max", "min", "app"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from chalicelib.core.capacity import Amount, Ledger
+from chalicelib.core.eventlogs import IDLE_MS
 from chalicelib.core.ids import sort_text
 from chalicelib.core.model import (
     Departed,
@@ -375,9 +376,9 @@ class Blobs(Protocol):
         """Make a body of the parts 1 to `parts`, `size` bytes together. False when the attempt is unknown, or its parts
         are others."""
 
-    def get_link(self, name: str, *, seconds: int, head: bool = False) -> str:
+    def get_link(self, name: str, *, seconds: int, head: bool = False, disposition: str = "") -> str:
         """A URL by which anyone can read the body for a while, with a GET; with `head`, what is known of it, with a
-        HEAD."""
+        HEAD. `disposition` is the Content-Disposition that comes with it."""
 
     def put_link(self, name: str, *, seconds: int, size: int | None = None) -> str:
         """A URL by which anyone can write the body, with a PUT, for a while; with `size`, of exactly so many bytes."""
@@ -536,6 +537,14 @@ class Relayed:
     body: bytes
 
 
+RELAYED_MOST = 64_000_000
+"""Bytes of an answer that a run's own web server can give: what the API's function has the memory to pass on."""
+
+
+class Oversized(Exception):
+    """A run's own web server answers with more than RELAYED_MOST bytes."""
+
+
 class Unreachable(Exception):
     """A run's own web server cannot be asked; `message` says why. `later` tells whether trying again may help."""
 
@@ -549,7 +558,8 @@ class Relay(Protocol):
     """The way to the web server that some runs are (a history server), inside the cluster's network."""
 
     def get(self, run: Run, path: str, headers: Mapping[str, str]) -> Relayed:
-        """GET a path, with its query, of the run's server; redirects are not followed. Raises Unreachable."""
+        """GET a path, with its query, of the run's server; redirects are not followed. Raises Unreachable and
+        Oversized."""
 
 
 class Clock(Protocol):
@@ -596,6 +606,7 @@ class Settings:
     max_active_runs: int = 1000
     max_jobs: int = 12_000
     max_made_in_hour: int = 10_000
+    history_idle_ms: int = IDLE_MS
 
     @property
     def retention_ms(self) -> int:

@@ -5,7 +5,8 @@ SPARKPLANE_RING_MACHINE, SPARKPLANE_RING_FUNCTION, SPARKPLANE_SCHEDULE_ROLE, SPA
 SPARKPLANE_VIRTUAL_CLUSTER, SPARKPLANE_EXECUTION_ROLE, SPARKPLANE_API_URL; optional: SPARKPLANE_WORKSPACE,
 SPARKPLANE_RETENTION_DAYS, SPARKPLANE_MAX_ACTIVE_RUNS, SPARKPLANE_MAX_JOBS, SPARKPLANE_MAX_MADE_IN_HOUR (the workspace's
 limits), SPARKPLANE_DEFAULT_SPARK, SPARKPLANE_MAIL_FROM (the sender of e-mails),
-SPARKPLANE_HISTORY_URL (where history servers are reached, see `aws.relay`), SPARKPLANE_CONTAINER_IMAGE and
+SPARKPLANE_HISTORY_URL (where history servers are reached, see `aws.relay`), SPARKPLANE_HISTORY_IDLE_SECONDS (how long
+one runs without being asked anything), SPARKPLANE_CONTAINER_IMAGE and
 SPARKPLANE_URI_SCHEMES, SPARKPLANE_HTTPS_HOSTS and SPARKPLANE_WEBHOOK_NETWORKS (comma-separated).
 """
 
@@ -34,6 +35,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         max_jobs=int(environment.get("SPARKPLANE_MAX_JOBS", defaults.max_jobs)),
         max_made_in_hour=int(environment.get("SPARKPLANE_MAX_MADE_IN_HOUR", defaults.max_made_in_hour)),
         webhook_networks=_listed(environment.get("SPARKPLANE_WEBHOOK_NETWORKS", "")),
+        history_idle_ms=1000
+        * int(environment.get("SPARKPLANE_HISTORY_IDLE_SECONDS", defaults.history_idle_ms // 1000)),
     )
 
 

@@ -75,6 +75,9 @@ PARAMETERS: Json = {
         "Where history servers are reached from the API's function, with {workspace}, {pool} and {run} filled in, such "
         "as http://history-{workspace}-{pool}.internal:18080 (infra/history_service.yaml). Empty: nobody reaches them."
     ),
+    "HistoryIdleSeconds": _number(
+        "How long a history server runs without being asked anything.", _DEFAULTS.history_idle_ms // 1000, MinValue=60
+    ),
     "VpcSubnetIds": _text("Subnets, with commas, for the API's function: those from which HistoryUrl is reached."),
     "VpcSecurityGroupIds": _text("Security groups, with commas, for the API's function in VpcSubnetIds."),
     "RequestSeconds": _number(

@@ -40,6 +40,7 @@ ENVIRONMENT: Mapping[str, Any] = {
     "SPARKPLANE_MAIL_FROM": ref("MailFrom"),
     "SPARKPLANE_WEBHOOK_NETWORKS": ref("WebhookNetworks"),
     "SPARKPLANE_HISTORY_URL": ref("HistoryUrl"),
+    "SPARKPLANE_HISTORY_IDLE_SECONDS": ref("HistoryIdleSeconds"),
 }
 """What `chalicelib.wiring` reads, the same for every function."""
 

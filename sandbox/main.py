@@ -230,6 +230,8 @@ def _provision(sandbox: Sandbox, functions: Any, engine: Any) -> None:
         "SPARKPLANE_WEBHOOK_NETWORKS": os.environ.get("SPARKPLANE_WEBHOOK_NETWORKS", LOOPBACK),
         "SPARKPLANE_API_URL": f"http://127.0.0.1:{sandbox.settings.port}",
     }
+    if sandbox.settings.history_idle:
+        told["SPARKPLANE_HISTORY_IDLE_SECONDS"] = str(sandbox.settings.history_idle)
     os.environ.update(told)
     _leave_environment(sandbox.settings, told)
 
@@ -248,8 +250,8 @@ def _seed(settings: Settings) -> str:
     from chalicelib import wiring
     from chalicelib.core.errors import AlreadyExists
     from chalicelib.core.model import Role
-    from chalicelib.dialects.analytics_engine.routes import instance_id
     from chalicelib.services import access
+    from chalicelib.services.pools import instance_id
 
     ports = wiring.ports()
     with suppress(AlreadyExists):

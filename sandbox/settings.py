@@ -23,7 +23,8 @@ class SettingError(Exception):
 class Settings:
     """`max_drivers` is how many drivers may run at once in the default pool (None keeps what it has); `local_files`
     allows the owner's files. `pip` is what drivers find in their environment so that pip works there as its owner's
-    does, by the owner's files and PIP_ variables; nothing where the owner's files are not allowed."""
+    does, by the owner's files and PIP_ variables; nothing where the owner's files are not allowed. `history_idle` is
+    the seconds after which a history server that nobody uses ends."""
 
     home: Path
     port: int
@@ -31,6 +32,7 @@ class Settings:
     engine_python: Path
     max_drivers: int | None
     local_files: bool
+    history_idle: int | None = None
     pip: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -54,6 +56,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         engine_python=Path(environment.get("SPARKPLANE_ENGINE_PYTHON", ".venv-engine/bin/python")).absolute(),
         max_drivers=_number(environment, "SPARKPLANE_MAX_DRIVERS", most=10_000),
         local_files=local_files,
+        history_idle=_number(environment, "SPARKPLANE_HISTORY_IDLE_SECONDS", most=86_400 * 365),
         pip=_pip(environment) if local_files else {},
     )
 

@@ -121,9 +121,10 @@ class S3Blobs:
         """See Blobs.uri."""
         return f"s3://{self._bucket}/{name}"
 
-    def get_link(self, name: str, *, seconds: int, head: bool = False) -> str:
+    def get_link(self, name: str, *, seconds: int, head: bool = False, disposition: str = "") -> str:
         """See Blobs.get_link."""
-        return self._link("head_object" if head else "get_object", name, seconds, {})
+        signed = {"ResponseContentDisposition": disposition} if disposition else {}
+        return self._link("head_object" if head else "get_object", name, seconds, signed)
 
     def put_link(self, name: str, *, seconds: int, size: int | None = None) -> str:
         """See Blobs.put_link."""

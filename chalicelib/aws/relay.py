@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from chalicelib.core.ids import external_name, named_id
 from chalicelib.core.model import Run
-from chalicelib.ports import Relayed, Unreachable
+from chalicelib.ports import RELAYED_MOST, Oversized, Relayed, Unreachable
 
 TIMEOUT_S = 25
 """Less than the gateway waits for an answer."""
@@ -45,7 +45,10 @@ class HttpRelay:
             told = {name.lower(): value for name, value in answer.getheaders()}
             if answer.status in NOT_THERE:
                 raise Unreachable(f"The history server does not answer yet (status {answer.status}).", later=True)
-            return Relayed(answer.status, told, answer.read())
+            body = answer.read(RELAYED_MOST + 1)
+            if len(body) > RELAYED_MOST:
+                raise Oversized
+            return Relayed(answer.status, told, body)
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"The history server does not answer yet ({type(error).__name__}).", later=True) from None
         finally:

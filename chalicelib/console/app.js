@@ -1,7 +1,8 @@
 // Which page the address names, and the token. A page that shows something alive is drawn again as long as it is open.
 
-import { Failure, jobs, own, token } from "./calls.js";
+import { Failure, own, signOut, token } from "./calls.js";
 import { h } from "./dom.js";
+import { histories } from "./history.js";
 import { job, jobList, run, runList, sparkUi } from "./views.js";
 
 const view = document.getElementById("view");
@@ -14,6 +15,7 @@ const PAGES = [
   [/^job\/(\d+)$/, (id) => job(id), "jobs"],
   [/^setting\/sparkui\/([^/]+)\/driver-logs$/, async (of) => run((await own("clusters", of)).run_id), "runs"],
   [/^setting\/sparkui\/([^/]+)\/([^/]+)$/, async (of) => sparkUi((await own("clusters", of)).run_id), "runs"],
+  [/^history(?:\/([0-9a-f-]+)?(\/.*)?)?$/i, (of, path) => histories(of, path), "history"],
   [/^jobs$/, () => jobList(), "jobs"],
   [/^(?:runs)?$/, () => runList(), "runs"],
 ];
@@ -75,6 +77,6 @@ function fail(error) {
   view.replaceChildren(h("p", { class: "message bad" }, error.message));
 }
 
-leave.addEventListener("click", () => { token.forget(); draw(); });
+leave.addEventListener("click", async () => { await signOut(); draw(); });
 addEventListener("hashchange", draw);
 draw();

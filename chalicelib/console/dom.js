@@ -33,3 +33,13 @@ export function span(ms) {
   if (s < 60) return `${(ms / 1000).toFixed(s < 10 ? 1 : 0)} s`;
   return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
 }
+
+export function action(text, kind, work) {
+  const said = h("span", { class: "hint", role: "status" });
+  const button = h("button", { class: kind, onclick: async () => {
+    button.disabled = true;
+    try { said.textContent = await work() || ""; }
+    catch (error) { said.textContent = error.message; button.disabled = false; }
+  } }, text);
+  return h("span", {}, said, " ", button);
+}

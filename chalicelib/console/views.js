@@ -1,7 +1,8 @@
 // The pages: each says its title, its elements, and with `again` how it is brought up to date (false: it is over).
 
 import { Failure, jobs, own, post } from "./calls.js";
-import { facts, h, panel, span, table, time } from "./dom.js";
+import { action, facts, h, panel, span, table, time } from "./dom.js";
+import { applicationLink } from "./history.js";
 
 const ENDED = ["TERMINATED", "SKIPPED", "INTERNAL_ERROR"];
 const ended = (shown) => ENDED.includes(shown.state.life_cycle_state);
@@ -20,16 +21,6 @@ const taskName = (task) => (Object.keys(task || {})[0] || "").replace(/_task$/, 
 
 function lasted(shown) {
   return span((shown.end_time || Date.now()) - shown.start_time);
-}
-
-function action(text, kind, work) {
-  const said = h("span", { class: "hint", role: "status" });
-  const button = h("button", { class: kind, onclick: async () => {
-    button.disabled = true;
-    try { said.textContent = await work() || ""; }
-    catch (error) { said.textContent = error.message; button.disabled = false; }
-  } }, text);
-  return h("span", {}, said, " ", button);
 }
 
 function runRows(runs, withJob) {
@@ -127,7 +118,7 @@ function runFacts(shown, about) {
 
 export async function run(id) {
   let [shown, about] = await Promise.all([jobs("runs/get", { run_id: id }), own("runs", id)]);
-  const state = h("span"), message = h("div"), values = h("div"), cancel = h("span");
+  const state = h("span"), message = h("div"), values = h("div"), cancel = h("span"), spark = h("span");
   const stop = action("Cancel", "danger", async () => { await post("api/2.0/jobs/runs/cancel", { run_id: Number(id) }); return "Asked to end."; });
   const log = logs(id);
   const driver = shown.task && !shown.task.run_job_task;
@@ -143,6 +134,7 @@ export async function run(id) {
     if (ended(shown)) cancel.replaceChildren();
     else if (!cancel.firstChild) cancel.append(stop);
     if (driver) await log.bring();
+    if (ended(shown) && !spark.firstChild) spark.append(await applicationLink(about));
     if (ended(shown) && shown.task && shown.task.notebook_task && !exported) {
       exported = true;
       page.replaceChildren(await notebook(id));
@@ -158,7 +150,7 @@ export async function run(id) {
   again.late = 3;  // the last of a log arrives a moment after the end
   const given = { task: shown.task, ...(shown.overriding_parameters ? { overriding_parameters: shown.overriding_parameters } : {}),
     cluster_spec: shown.cluster_spec };
-  const head = h("div", { class: "head" }, h("div", { class: "title" }, h("h1", {}, shown.run_name), state), cancel);
+  const head = h("div", { class: "head" }, h("div", { class: "title" }, h("h1", {}, shown.run_name), state), h("span", {}, spark, " ", cancel));
   return {
     title: shown.run_name,
     elements: [head, message, panel("", values), page, driver ? panel("Driver log", ...log.elements) : "", panel("What was asked for", pretty(given))],
@@ -198,8 +190,8 @@ async function notebook(id) {
 export async function sparkUi(id) {
   const [shown, about] = await Promise.all([jobs("runs/get", { run_id: id }), own("runs", id)]);
   const head = h("div", { class: "head" }, h("div", { class: "title" }, h("h1", {}, shown.run_name), badge(shown.state)), runLink(id, "The run"));
-  const hint = h("p", { class: "hint" }, "Spark's own pages are served by a history server that reads the run's event log. ",
-    "What the control plane knows of the application is here; its log is on the run's page.");
+  const hint = h("p", { class: "hint" }, "Spark's own pages are served by a history server that reads the run's event log ",
+    "(spark.eventLog.enabled). What the control plane knows of the application is here; its log is on the run's page.");
   return { title: shown.run_name, elements: [head, panel("Spark application", facts({ "Application": about.application_id || "not told yet",
-    "Spark": about.spark_version, "Cluster": shown.cluster_instance && shown.cluster_instance.cluster_id, "Run": runLink(id) }), hint)] };
+    "Spark": about.spark_version, "Cluster": shown.cluster_instance && shown.cluster_instance.cluster_id, "Run": runLink(id) }), await applicationLink(about), hint)] };
 }

@@ -1,4 +1,5 @@
-"""Credentials as texts: the Authorization header's three schemes, token texts that carry their workspace, passwords."""
+"""Credentials as texts: the Authorization header's three schemes, a browser's cookie, token texts that carry their
+workspace, passwords."""
 
 from __future__ import annotations
 
@@ -57,6 +58,16 @@ def parse_authorization(header: str | None, default_workspace: str) -> Credentia
             workspace, user = split_user(user, workspace_of(secret, default_workspace))
             return Credential(workspace, secret, user)
     raise Unauthenticated("Credentials were not provided, or are of a form that is not supported.")
+
+
+COOKIE = "sparkplane"
+"""The cookie by which a browser shows the token that opens pages."""
+
+
+def cookie_token(header: str | None) -> str:
+    """The token's text in a Cookie header; empty when there is none."""
+    pairs = (pair.strip().partition("=") for pair in (header or "").split(";"))
+    return next((value for name, _, value in pairs if name == COOKIE), "")
 
 
 def split_user(user: str, default_workspace: str) -> tuple[str, str]:

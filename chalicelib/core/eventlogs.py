@@ -22,7 +22,7 @@ HISTORY_LABEL = "sparkplane-history"
 """The label of a history server's pod, by which the owner's Service finds it (`infra/history_service.yaml`)."""
 
 IDLE_MS = 30 * 60_000
-"""How long a history server runs without being asked anything."""
+"""How long a history server runs without being asked anything, unless the deployment's owner says otherwise."""
 
 RESTARTS, RESTART_AFTER_MS = 5, 10_000
 """How often a history server that died by itself is started again, and the least time between two starts."""
@@ -46,8 +46,11 @@ def with_event_log(spec: RunSpec, uri: str) -> RunSpec:
     return replace(spec, conf={**spec.conf, DIRECTORY: uri})
 
 
-def history_spec(pool: Pool, workspace: str, uri: str, *, cores: int, memory: int, version: str) -> RunSpec:
-    """The spec of a pool's history server: `memory` in MiB; `uri` is where its event logs stand."""
+def history_spec(
+    pool: Pool, workspace: str, uri: str, *, cores: int, memory: int, version: str, idle_ms: int
+) -> RunSpec:
+    """The spec of a pool's history server: `memory` in MiB; `uri` is where its event logs stand; it ends when nobody
+    has used it for `idle_ms`."""
     return RunSpec(
         name="Spark history server",
         program=Program(ProgramKind.JAR, NO_RESOURCE, HISTORY_CLASS),
@@ -62,5 +65,5 @@ def history_spec(pool: Pool, workspace: str, uri: str, *, cores: int, memory: in
         size=Size(driver_cores=cores, driver_memory=memory, executors=0),
         spark_version=version,
         placement=pool.placement,
-        policy=Policy(timeout_ms=IDLE_MS, max_retries=RESTARTS, min_retry_interval_ms=RESTART_AFTER_MS),
+        policy=Policy(timeout_ms=idle_ms, max_retries=RESTARTS, min_retry_interval_ms=RESTART_AFTER_MS),
     )

@@ -589,7 +589,8 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A credential that names a principal. Only the text's digest is kept."""
+    """A credential that names a principal. Only the text's digest is kept. One with `pages` is good for nothing but
+    the pages below that path."""
 
     workspace: str
     digest: str
@@ -598,6 +599,7 @@ class Token:
     created_at: int
     expires_at: int = 0
     label: str = ""
+    pages: str = ""
     version: int = 0
 
 

@@ -165,12 +165,14 @@ Prefetch = Callable[[Ports, str, Request], Collection[Key]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One verb on one path. `prefetch` names the records that will be needed, so that they are read with the token."""
+    """One verb on one path. `prefetch` names the records that will be needed, so that they are read with the token.
+    A `page` is what a browser opens by itself: it only shows, and takes a browser's cookie for credentials."""
 
     method: str
     path: str
     handle: Handler
     prefetch: Prefetch | None = None
+    page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,20 +269,22 @@ def _perform(own: Mapping[str, Operation | OpenOperation], ports: Ports, request
         return _rendered(operation.handle(ports, request), request)
     if operation is None and all(isinstance(o, OpenOperation) for o in own.values()):
         raise WrongMethod(request.method, own)
-    credential = credential_of(ports, request.headers.get("authorization"))
+    page = operation is not None and operation.page
+    cookie = request.headers.get("cookie") if page else None
+    credential = credential_of(ports, request.headers.get("authorization"), cookie)
     prefetch = operation.prefetch(ports, credential.workspace, request) if operation and operation.prefetch else ()
-    call = admit(ports, credential, prefetch)
+    call = admit(ports, credential, prefetch, request.path if page else "")
     if operation is None:
         raise WrongMethod(request.method, own)
     keep = partial(_keep, ports, call) if request.method == "GET" else None
     return _rendered(operation.handle(ports, call, request), request, keep)
 
 
-def _keep(ports: Ports, call: Call, body: bytes, content_type: str) -> str:
+def _keep(ports: Ports, call: Call, body: bytes, headers: Mapping[str, str]) -> str:
     """Store an answer; returns the link to it."""
     name = f"{call.workspace}/answers/{ports.dice.text()}"
-    ports.blobs.put(name, body, content_type)
-    return ports.blobs.get_link(name, seconds=LINK_SECONDS)
+    ports.blobs.put(name, body, headers["Content-Type"])
+    return ports.blobs.get_link(name, seconds=LINK_SECONDS, disposition=headers.get("Content-Disposition", ""))
 
 
 class Rendered(Response):
@@ -298,7 +302,7 @@ class Rendered(Response):
 _GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 
 
-Keep = Callable[[bytes, str], str]
+Keep = Callable[[bytes, Mapping[str, str]], str]
 
 
 def _rendered(answer: Answer, request: Request, keep: Keep | None = None) -> Rendered:
@@ -314,7 +318,7 @@ def _rendered(answer: Answer, request: Request, keep: Keep | None = None) -> Ren
     if len(body) > GZIP_OVER // 2 and len(json.dumps(text)) > ANSWER_MOST:
         if keep is None or answer.status != 200:
             raise Fault("The answer is larger than can be returned; ask for less, or accept gzip.")
-        return _rendered(Answer(None, 307, {"Location": keep(plain, headers["Content-Type"])}), request)
+        return _rendered(Answer(None, 307, {"Location": keep(plain, headers)}), request)
     return Rendered(
         {
             "statusCode": answer.status,

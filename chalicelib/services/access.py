@@ -2,18 +2,23 @@
 
 `admit` is the first thing that happens to a request. It reads the token together with whatever the route expects to
 need (`prefetch`), in one round trip; nothing of that is looked at before the token is found good.
+
+A browser that follows the links of a page sends no Authorization header. For pages it has a cookie: a token of its own
+that opens the pages below one path and nothing else, and that ends sooner than others.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from chalicelib.core.credentials import (
     WORKSPACE,
     Credential,
+    cookie_token,
     digest_of,
     hash_password,
     parse_authorization,
@@ -36,6 +41,9 @@ _NOT_ADMITTED = "The credentials are unknown, expired or revoked."
 
 SESSION_MS = 12 * 3600 * 1000
 """How long a token that a login issues is good for."""
+
+PAGES_MS = 4 * 3600 * 1000
+"""How long a token that opens pages is good for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +73,17 @@ def read(ports: Ports, call: Call, keys: Collection[Key]) -> dict[Key, Any]:
     return found | {k: call.snapshot[k] for k in keys if call.snapshot.get(k) is not None}
 
 
-def credential_of(ports: Ports, authorization: str | None) -> Credential:
-    """The credential in an Authorization header, not yet verified. Raises Unauthenticated."""
+def credential_of(ports: Ports, authorization: str | None, cookie: str | None = None) -> Credential:
+    """The credential in an Authorization header, or where there is no such header, in a page's cookie; not yet
+    verified. Raises Unauthenticated."""
+    if not authorization and (text := cookie_token(cookie)):
+        return Credential(workspace_of(text, ports.settings.workspace), text)
     return parse_authorization(authorization, ports.settings.workspace)
 
 
-def admit(ports: Ports, credential: Credential, prefetch: Collection[Key] = ()) -> Call:
-    """Verify a credential and return the call. Raises Unauthenticated, in the same words whatever was wrong."""
+def admit(ports: Ports, credential: Credential, prefetch: Collection[Key] = (), page: str = "") -> Call:
+    """Verify a credential and return the call. `page` is the path of the page that is asked for, if it is one: a token
+    that opens only pages must be one for it. Raises Unauthenticated, in the same words whatever was wrong."""
     if len(credential.user) > MAX_NAME:
         raise Unauthenticated(_NOT_ADMITTED)
     token_key = key(Token, credential.workspace, credential.digest)
@@ -80,7 +92,7 @@ def admit(ports: Ports, credential: Credential, prefetch: Collection[Key] = ()) 
     found = ports.store.fetch([token_key, departed_key, *([user_key] if user_key else []), *prefetch])
     token, user = found.get(token_key), found.get(user_key) if user_key else None
     departed: Mapping[str, int] = found[departed_key].users if departed_key in found else {}
-    if token and is_departed(departed, token.principal, token.created_at):
+    if token and (is_departed(departed, token.principal, token.created_at) or not _opens(token, page)):
         token = None
     principal = _of_token(ports, credential, token) or _of_password(credential, user)
     if principal is None:
@@ -97,6 +109,10 @@ def seen_by(call: Call, record: M) -> M:
     """The record for rendering: without its creator, where that user is gone (seed 004, "Get")."""
     gone = is_departed(call.departed, record.created_by, record.created_at)
     return replace(record, created_by="") if gone else record
+
+
+def _opens(token: Token, page: str) -> bool:
+    return not token.pages or page == token.pages or page.startswith(f"{token.pages}/")
 
 
 def _of_token(ports: Ports, credential: Credential, token: Token | None) -> Principal | None:
@@ -188,7 +204,25 @@ def create_token(ports: Ports, workspace: str, name: str, *, ttl_ms: int = 0, te
     return text
 
 
-def _store_token(ports: Ports, principal: Principal, text: str, *, expires_at: int, label: str) -> None:
+def open_pages(ports: Ports, call: Call, below: str) -> str:
+    """Issue the caller a token that opens the pages below a path, for PAGES_MS, and return its text."""
+    text = token_text(call.workspace, ports.dice.text())
+    _store_token(ports, call.principal, text, expires_at=ports.clock.now() + PAGES_MS, label="pages", pages=below)
+    return text
+
+
+def close_pages(ports: Ports, call: Call, text: str) -> None:
+    """Make a token that opens the caller's pages worthless at once; no error for any other text."""
+    token_key = key(Token, call.workspace, digest_of(text))
+    token = ports.store.fetch([token_key]).get(token_key)
+    if token and token.pages and token.principal == call.principal.name:
+        with suppress(Clash):
+            ports.store.commit([Delete(token)])
+
+
+def _store_token(
+    ports: Ports, principal: Principal, text: str, *, expires_at: int, label: str, pages: str = ""
+) -> None:
     token = Token(
         principal.workspace,
         digest_of(text),
@@ -197,6 +231,7 @@ def _store_token(ports: Ports, principal: Principal, text: str, *, expires_at: i
         ports.clock.now(),
         expires_at=expires_at,
         label=label,
+        pages=pages,
     )
     try:
         ports.store.commit([Put(token)])

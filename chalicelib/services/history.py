@@ -85,6 +85,7 @@ def _new(ports: Ports, call: Call, pool: Pool, ledger: Any, cores: int, memory: 
         cores=cores,
         memory=memory,
         version=pool.spark_version or ports.settings.default_spark,
+        idle_ms=ports.settings.history_idle_ms,
     )
     run = Run(call.workspace, id, spec, call.principal.name, now, first_attempt=id)
     name, amount = pool_key(call.workspace, pool.name), spec.amount()
@@ -100,6 +101,12 @@ def get(ports: Ports, call: Call, pool: Pool) -> Run:
     if not _lives(ports, run):
         raise Stopped(run)
     return run
+
+
+def find(ports: Ports, pool: Pool) -> Run | None:
+    """The pool's history server, if it has one that lives."""
+    run = _latest(ports, pool)
+    return run if _lives(ports, run) else None
 
 
 def stop(ports: Ports, call: Call, pool: Pool) -> None:

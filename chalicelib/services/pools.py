@@ -8,6 +8,7 @@ from typing import Any
 
 from chalicelib.core.capacity import EVERYTHING, NOTHING, Amount, Ledger, PoolAccount, pool_key
 from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.core.ids import named_id, to_uuid
 from chalicelib.core.model import Pool, Run
 from chalicelib.core.states import RunState
 from chalicelib.core.waiting import Reason, Waiting, explain, too_large
@@ -17,8 +18,8 @@ from chalicelib.services.listings import pages
 from chalicelib.services.submission import ATTEMPTS, queue_row
 
 __all__ = [
-    "PoolView", "Reason", "Waiting", "ensure_pool", "get_pool", "limit_cluster", "list_pools", "pool_keys",
-    "queue_place", "queued",
+    "PoolView", "Reason", "Waiting", "ensure_pool", "get_pool", "instance_id", "limit_cluster", "list_pools",
+    "pool_keys", "queue_place", "queued",
 ]  # fmt: skip
 
 
@@ -55,6 +56,11 @@ def list_pools(ports: Ports, call: Call) -> list[PoolView]:
     mine = {k: name for k, name in keys.items() if k.parts[0] == call.workspace}
     found = ports.store.fetch(list(mine)) if mine else {}
     return [PoolView(found[k], accounts[name]) for k, name in mine.items() if k in found]
+
+
+def instance_id(ports: Ports, workspace: str, pool: str) -> str:
+    """A pool's id as a service's instance: its name's number as a UUID, so no table maps it."""
+    return to_uuid(named_id("pool", pool), "pool", workspace, ports.secret())
 
 
 AHEAD = 500

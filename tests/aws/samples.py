@@ -155,7 +155,7 @@ RECORDS: list[Record] = [
     QueueRow("default", "main", "etl", 42, 1_780_000_000_000, AMOUNT),
     Hold("default", "main", 42, "etl", AMOUNT),
     Idempotency("main", "a#b/c", 42, True, 1_780_000_000_000),
-    Token("main", "digest", "alice", Role.ADMIN, 1, 1_780_000_000_000, "laptop"),
+    Token("main", "digest", "alice", Role.ADMIN, 1, 1_780_000_000_000, "laptop", "/v4/x"),
     User("main", "alice", Role.USER, 1, "scrypt$…"),
     Deployment("00ff"),
     WorkspaceObject(

@@ -22,10 +22,10 @@ from chalicelib.core import transitions
 from chalicelib.core.ids import cluster_id
 from chalicelib.core.model import Channel, CronSchedule, Job, JobActivity, Notice, NoticeEvent, Placement, Run, RunKind
 from chalicelib.core.states import Intent, RunState
-from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.ports import Delete, Hold, Put, QueueRow, holds_of, key, runs_of_job
 from chalicelib.services import launching, log_delivery, pools, results
 from chalicelib.services.access import run_secret
+from chalicelib.services.pools import instance_id
 from chalicelib.services.runs import edit_run
 from chalicelib.services.submission import queue_row
 from infra.functions import LOGICAL

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.services.dispatch import dispatch
+from chalicelib.services.pools import instance_id
 from tests.aws.world import World, deployed
 
 

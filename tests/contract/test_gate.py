@@ -16,7 +16,7 @@ from tests.contract.databricks import JOBS, python, submit
 from tests.contract.engine import details
 from tests.contract.wire import ALICE, BOB, EVE, PASSWORD, Answer, Client, Service, basic
 
-CONSOLE_FILES = ("style.css", "app.js", "views.js", "dom.js", "calls.js", "icon.svg")
+CONSOLE_FILES = ("style.css", "app.js", "views.js", "history.js", "dom.js", "calls.js", "icon.svg")
 OPEN = {
     ("POST", "/icp4d-api/v1/authorize"),
     ("POST", "/v1/authorize"),

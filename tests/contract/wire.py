@@ -21,10 +21,9 @@ from chalicelib.aws.table import item_key
 from chalicelib.core.credentials import digest_of, hash_password
 from chalicelib.core.ids import to_uuid
 from chalicelib.core.model import Principal, Report, Role, Run, Token, User
-from chalicelib.dialects.analytics_engine.routes import instance_id
 from chalicelib.ports import Change, Delete, Key, Put, Settings
 from chalicelib.services.access import Call
-from chalicelib.services.pools import ensure_pool
+from chalicelib.services.pools import ensure_pool, instance_id
 from sandbox.front.answers import Remapping, answer_of
 from sandbox.front.event import Deployment, Ids, body_of, event_of
 from sandbox.front.media import BinaryTypes

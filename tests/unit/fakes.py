@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from chalicelib.core.capacity import NOTHING, Ledger
 from chalicelib.core.ids import external_name
@@ -30,6 +31,7 @@ from chalicelib.core.model import (
 )
 from chalicelib.core.notices import notice_id
 from chalicelib.ports import (
+    RELAYED_MOST,
     BlobInfo,
     BlobPage,
     Change,
@@ -42,6 +44,7 @@ from chalicelib.ports import (
     Launch,
     Listing,
     Mail,
+    Oversized,
     Page,
     Ports,
     Put,
@@ -325,8 +328,9 @@ class FakeBlobs(Fake):
         self.unfinished[upload] = ("", {})
         return True
 
-    def get_link(self, name: str, *, seconds: int, head: bool = False) -> str:
-        return f"https://blobs.example/{name}?{'head' if head else 'get'}={seconds}"
+    def get_link(self, name: str, *, seconds: int, head: bool = False, disposition: str = "") -> str:
+        told = f"&disposition={quote(disposition)}" if disposition else ""
+        return f"https://blobs.example/{name}?{'head' if head else 'get'}={seconds}{told}"
 
     def put_link(self, name: str, *, seconds: int, size: int | None = None) -> str:
         return f"https://blobs.example/{name}?put={seconds}&size={size or 0}"
@@ -630,6 +634,8 @@ class FakeRelay:
             raise Unreachable("There is no way.", later=False)
         if path not in self.answers:
             raise Unreachable("Not yet.", later=True)
+        if len(self.answers[path].body) > RELAYED_MOST:
+            raise Oversized
         return self.answers[path]
 
 

@@ -18,10 +18,9 @@ from chalicelib.core.quantities import parse_cpu, parse_memory
 from chalicelib.core.spark import release_for
 from chalicelib.dialects.analytics_engine.mapping import default_conf
 from chalicelib.dialects.analytics_engine.quotas import limits_body
-from chalicelib.dialects.analytics_engine.reading import instance_id
 from chalicelib.ports import Ports
 from chalicelib.services.instances import Wanted
-from chalicelib.services.pools import PoolView
+from chalicelib.services.pools import PoolView, instance_id
 
 MAX_NAME = 100
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from chalicelib.core import errors as e
 from chalicelib.core.errors import SparkplaneError
+from chalicelib.dialects.analytics_engine import pages
 from chalicelib.dialects.http import Answer, Fault, NoSuchRoute, Request, Voice, WrongMethod
 
 _CODES: Mapping[type[SparkplaneError], tuple[int, str]] = {
@@ -42,6 +43,8 @@ def render(error: SparkplaneError, request: Request) -> Answer:
         headers["Retry-After"] = "1"
     if isinstance(error, WrongMethod):
         headers["Allow"] = ", ".join(error.allowed)
+    if pages.wanted(request):
+        return pages.told(request, status, error.message, headers)
     return Answer({"errors": [told], "trace": request.request_id, "status_code": status}, status, headers)
 
 

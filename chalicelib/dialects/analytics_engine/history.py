@@ -5,18 +5,21 @@ Below `…/spark_history_server/ui` is its web page, and below `…/spark_histor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from chalicelib.core.eventlogs import event_log_prefix
 from chalicelib.core.model import Run
 from chalicelib.core.quantities import whole_cores
 from chalicelib.core.states import RunState
 from chalicelib.core.waiting import Waiting
+from chalicelib.dialects.analytics_engine import pages
 from chalicelib.dialects.analytics_engine.reading import BASE, pool_of, want_pool
 from chalicelib.dialects.http import Answer, Operation, Request
 from chalicelib.later import later
-from chalicelib.ports import Ports, Relayed, Unreachable
+from chalicelib.ports import RELAYED_MOST, Oversized, Ports, Relayed, Unreachable
 from chalicelib.services import history, pools
 from chalicelib.services.access import Call
 
@@ -91,14 +94,19 @@ def relay(ports: Ports, call: Call, request: Request) -> Answer:
     """GET what a history server shows: `ui/…` is its page, all else its REST API."""
     view = pool_of(ports, call, request)
     run = history.get(ports, call, view.pool)
-    base = f"/v4/analytics_engines/{request.parameters['instance_id']}/spark_history_server/ui"
+    base = f"{pages.place_of(request)}/ui"
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     try:
         if run.state is not RunState.RUNNING:
             raise Unreachable("The history server is starting.", later=True)
         answer = ports.relay.get(run, _asked(request), {**headers, "x-forwarded-context": base})
     except Unreachable as unreachable:
-        return _unreachable(unreachable, request)
+        status, code = (503, "service_unavailable") if unreachable.later else (501, "not_implemented")
+        return _failed(request, status, code, unreachable.message, {"Retry-After": "5"} if unreachable.later else {})
+    except Oversized:
+        logs = ports.blobs.uri(event_log_prefix(call.workspace, view.pool.name))
+        message = f"This is larger than {RELAYED_MOST // 1_000_000} MB. The event logs themselves stand below {logs}/."
+        return _failed(request, 413, "response_too_large", message, {})
     history.touch(ports, run)
     return _passed_back(answer, base)
 
@@ -111,16 +119,17 @@ def _asked(request: Request) -> str:
     return f"{below or '/'}?{urlencode(request.query)}" if request.query else below or "/"
 
 
-def _unreachable(error: Unreachable, request: Request) -> Answer:
-    status, code = (503, "service_unavailable") if error.later else (501, "not_implemented")
-    told = {"code": code, "message": error.message}
-    headers = {"Retry-After": "5"} if error.later else {}
-    return Answer({"errors": [told], "trace": request.request_id, "status_code": status}, status, headers)
+def _failed(request: Request, status: int, code: str, message: str, headers: Mapping[str, str]) -> Answer:
+    if pages.wanted(request):
+        return pages.told(request, status, message, headers)
+    body = {"errors": [{"code": code, "message": message}], "trace": request.request_id, "status_code": status}
+    return Answer(body, status, headers)
 
 
 def _passed_back(answer: Relayed, base: str) -> Answer:
     """The history server's answer, with places of its own put below ours."""
-    headers = {name.title(): answer.headers[name] for name in PASSED_BACK if name in answer.headers}
+    passed = {name.title(): answer.headers[name] for name in PASSED_BACK if name in answer.headers}
+    headers = {**passed, **pages.GUARDED}
     if location := answer.headers.get("location"):
         parts = urlsplit(location)
         own = parts.path if parts.path.startswith(base) else f"{base}{parts.path}"
@@ -133,5 +142,7 @@ OPERATIONS = [
     Operation("POST", SERVER, start, want_pool),
     Operation("GET", SERVER, find, want_pool),
     Operation("DELETE", SERVER, stop, want_pool),
-    Operation("GET", f"{SERVER}/{{path+}}", relay, want_pool),
+    Operation("POST", f"{SERVER}/session", pages.enter, want_pool),
+    Operation("DELETE", f"{SERVER}/session", pages.leave, want_pool),
+    Operation("GET", f"{SERVER}/{{path+}}", relay, want_pool, page=True),
 ]

@@ -16,11 +16,6 @@ from chalicelib.services.access import Call
 BASE = "/v4/analytics_engines/{instance_id}"
 
 
-def instance_id(ports: Ports, workspace: str, pool: str) -> str:
-    """The instance id of a pool: its name's number as a UUID, so no table maps it."""
-    return to_uuid(named_id("pool", pool), "pool", workspace, ports.secret())
-
-
 def pool_of(ports: Ports, call: Call, request: Request) -> pools.PoolView:
     """The pool that the path's instance id names. Raises Invalid for what is no id, NotFound for a foreign one."""
     text = request.parameters["instance_id"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from chalicelib.dialects.analytics_engine import applications, authentication, history, instances
 from chalicelib.dialects.analytics_engine.errors import VOICE
-from chalicelib.dialects.analytics_engine.reading import instance_id
 from chalicelib.dialects.http import OpenOperation, Operation
 
-__all__ = ["OPERATIONS", "VOICE", "instance_id"]
+__all__ = ["OPERATIONS", "VOICE"]
 
 OPERATIONS: list[Operation | OpenOperation] = [
     *authentication.OPERATIONS,

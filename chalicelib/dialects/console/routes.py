@@ -2,7 +2,8 @@
 
 The pages are the same for everybody and hold nothing: whoever opens them gives a token, with which they call the public
 operations. Their address says what they show, after the `#`: `job/<job>/run/<number>`, `job/<job>`, `run/<run>`,
-`setting/sparkui/<cluster>/driver-logs`, `setting/sparkui/<cluster>/<Spark's application>`, `jobs`, `runs`.
+`setting/sparkui/<cluster>/driver-logs`, `setting/sparkui/<cluster>/<Spark's application>`, `history`,
+`history/<instance>/<page of Spark's>`, `jobs`, `runs`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.core.errors import (
     NotFound,
 )
+from chalicelib.core.eventlogs import wants_event_log
 from chalicelib.core.ids import parse_id, run_of_cluster
-from chalicelib.core.model import NO_JOB, Job, Run
+from chalicelib.core.model import NO_JOB, Job, Pool, Run
 from chalicelib.core.spark import RELEASES, carried_by
+from chalicelib.core.states import RunState
 from chalicelib.dialects.http import (
     Answer,
     OpenHandler,
@@ -29,7 +32,7 @@ from chalicelib.dialects.http import (
 )
 from chalicelib.later import later
 from chalicelib.ports import Ports, runs_of_job
-from chalicelib.services import jobs, pools, runs
+from chalicelib.services import history, jobs, pools, runs
 from chalicelib.services.access import Call
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ _FILES: Mapping[str, tuple[str, str]] = {
     "/console/style.css": ("style.css", "text/css; charset=utf-8"),
     "/console/app.js": ("app.js", "text/javascript; charset=utf-8"),
     "/console/views.js": ("views.js", "text/javascript; charset=utf-8"),
+    "/console/history.js": ("history.js", "text/javascript; charset=utf-8"),
     "/console/dom.js": ("dom.js", "text/javascript; charset=utf-8"),
     "/console/calls.js": ("calls.js", "text/javascript; charset=utf-8"),
     "/console/icon.svg": ("icon.svg", "image/svg+xml"),
@@ -130,6 +134,7 @@ def about_run(ports: Ports, call: Call, request: Request) -> Answer:
             "spark_version": run.engine_version or run.spec.spark_version,
             "release": RELEASES.get(carried_by(run.spec.spark_version), ""),
             "application_id": run.application_id,
+            "event_log": wants_event_log(run.spec.conf),
             "max_retries": run.spec.policy.max_retries,
             "timeout_ms": run.spec.policy.timeout_ms,
             "not_before": run.not_before,
@@ -142,6 +147,29 @@ def about_run(ports: Ports, call: Call, request: Request) -> Answer:
 
 def _run(ports: Ports, call: Call, request: Request) -> Run:
     return runs.get_run(ports, call, _number(request.parameters["run"], "Run"))
+
+
+def histories(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /console/v1/history: the history server of each pool, and the instance by which it is started and opened."""
+    return Answer({"servers": [_server(ports, call, view.pool) for view in pools.list_pools(ports, call)]})
+
+
+def _server(ports: Ports, call: Call, pool: Pool) -> dict[str, Any]:
+    told = {"pool": pool.name, "instance_id": pools.instance_id(ports, call.workspace, pool.name)}
+    run = history.find(ports, pool)
+    if run is None:
+        return {**told, "state": "stopped"}
+    place = pools.queue_place(ports, call, run)
+    return {
+        **told,
+        "state": "running" if run.state is RunState.RUNNING else "waiting" if place else "starting",
+        "waits": place.message if place else "",
+        "cores": run.spec.size.driver_cores,
+        "memory": run.spec.size.driver_memory,
+        "start_time": run.created_at,
+        "deadline": run.deadline,
+        "run_id": run.id,
+    }
 
 
 FIRES = 5
@@ -165,6 +193,7 @@ OPERATIONS: list[Any] = [
     Operation("GET", "/console/v1/jobs/{job}/runs/{number}", numbered_run),
     Operation("GET", "/console/v1/jobs/{job}/fires", fires),
     Operation("GET", "/console/v1/clusters/{cluster}", cluster),
+    Operation("GET", "/console/v1/history", histories),
     Operation("GET", "/console/v1/runs/{run}", about_run),
     Operation("GET", "/console/v1/runs/{run}/logs/{stream}", log),
 ]
