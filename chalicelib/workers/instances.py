@@ -23,11 +23,12 @@ from chalicelib.core.credentials import WORKSPACE
 from chalicelib.core.errors import Conflict, Invalid, SparkplaneError
 from chalicelib.core.model import Principal, Role
 from chalicelib.dialects.analytics_engine.declared import UNTOLD, attributes_of, wanted_of
-from chalicelib.dialects.analytics_engine.reading import BASE, instance_id
+from chalicelib.dialects.analytics_engine.reading import BASE
 from chalicelib.observe import logger
 from chalicelib.ports import Ports
 from chalicelib.services import instances
 from chalicelib.services.access import Call
+from chalicelib.services.pools import instance_id
 
 Answer = Callable[[str, bytes], None]
 """Puts a body to a presigned URL. Raises when it is not taken."""

@@ -22,6 +22,7 @@ from chalicelib.core import transitions
 from chalicelib.core.ids import cluster_id
 from chalicelib.core.model import Channel, CronSchedule, Job, JobActivity, Notice, NoticeEvent, Placement, Run, RunKind
 from chalicelib.core.states import Intent, RunState
+from chalicelib.dialects.http import OpenOperation
 from chalicelib.ports import Delete, Hold, Put, QueueRow, holds_of, key, runs_of_job
 from chalicelib.services import launching, log_delivery, pools, results
 from chalicelib.services.access import run_secret
@@ -464,7 +465,8 @@ def _console(story: Story) -> None:
     api = story.world.api
     for operation in app.console.OPERATIONS:
         if "{" not in operation.path:
-            assert api("GET", operation.path, token="").status == 200
+            token = {"token": ""} if isinstance(operation, OpenOperation) else {}
+            assert api("GET", operation.path, **token).status == 200
     settings = {k: v for k, v in submission().items() if k != "run_name"}
     job = api("POST", "/api/2.0/jobs/create", settings).body["job_id"]
     run = api("POST", "/api/2.0/jobs/run-now", {"job_id": job}).body["run_id"]
@@ -592,6 +594,11 @@ def _history(story: Story, base: str) -> None:
     assert story.record(run).spec.kind is RunKind.HISTORY
     assert api("GET", server).status == 200
     assert api("GET", f"{server}/ui/index.html").status == 503
+    entered = api("POST", f"{server}/session")
+    assert entered.status == 204
+    cookie = entered.headers["Set-Cookie"].partition(";")[0]
+    assert api("GET", f"{server}/ui/index.html", token="", headers={"Cookie": cookie}).status == 503
+    assert api("DELETE", f"{server}/session", headers={"Cookie": cookie}).status == 204
     story.heard(run)
     assert api("GET", f"{server}/ui/index.html").status == 501
     assert api("DELETE", server).status == 204

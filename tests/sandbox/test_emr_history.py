@@ -66,6 +66,16 @@ def test_a_directory_follows_its_prefix(tmp_path: Path) -> None:
     assert s3.gets == gets, "what has not changed is not fetched again"
 
 
+def test_what_went_while_nobody_followed_is_removed(tmp_path: Path) -> None:
+    s3 = Bucket()
+    s3.objects = {"e/a/appstatus_a.inprogress": b"", "e/a/events": b"1"}
+    Mirror(lambda: s3, "s3://b/e", tmp_path).follow()
+    (tmp_path / "a" / ".events.new").write_bytes(b"half")
+    s3.objects = {"e/a/appstatus_a": b"", "e/a/events": b"1"}
+    Mirror(lambda: s3, "s3://b/e", tmp_path).follow()
+    assert files(tmp_path) == {"a/appstatus_a": b"", "a/events": b"1"}
+
+
 def test_a_key_that_climbs_is_left_alone(tmp_path: Path) -> None:
     s3 = Bucket()
     s3.objects = {"e/../../x": b"no", "e/ok": b"yes"}

@@ -24,7 +24,7 @@ AGAIN_S = 3
 """After how many seconds a browser asks again for a page that may come."""
 
 POLICY = (
-    "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
@@ -81,7 +81,8 @@ def told(request: Request, status: int, message: str, headers: Mapping[str, str]
         return Answer(None, 302, {"Location": console, "Cache-Control": "no-store"})
     again = f'<meta http-equiv="refresh" content="{AGAIN_S}">' if "Retry-After" in headers else ""
     page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{again}<title>Spark history server</title></head>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{again}<link rel="icon" href="data:,">'
+        "<title>Spark history server</title></head>"
         f'<body style="font: 15px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 10vh auto; padding: 0 1rem">'
         f'<h1 style="font-size: 1.35rem">Spark history server</h1><p>{escape(message)}</p>'
         f'<p><a href="{escape(console)}" rel="noopener">Sparkplane</a></p></body></html>'

@@ -39,13 +39,15 @@ def on_this_machine(conf: dict[str, str], folder: Path) -> dict[str, str]:
 
 
 class Mirror:
-    """A directory that follows an S3 prefix: what is new or changed is fetched, what is gone is removed."""
+    """A directory that follows an S3 prefix: what is new or changed is fetched, what is gone is removed, also while
+    nobody followed."""
 
     def __init__(self, s3: Callable[[], Any], uri: str, directory: Path) -> None:
         self._s3 = s3
         self._bucket, self._prefix = bucket_and_prefix(uri)
         self._directory = directory
-        self._known: dict[str, str] = {}
+        there = (path for path in directory.rglob("*") if path.is_file()) if directory.exists() else ()
+        self._known: dict[str, str] = {path.relative_to(directory).as_posix(): "" for path in there}
 
     def follow(self) -> None:
         """Bring the directory up to date. Raises what S3 raises."""
