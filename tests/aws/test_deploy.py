@@ -108,7 +108,7 @@ def _ended(cloudformation: Any, stack: str) -> str:
         status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
         return None if status.endswith("IN_PROGRESS") else str(status)
 
-    return eventually(ended, "the end of the deployment", 60)
+    return eventually(ended, "the end of the deployment", 240)
 
 
 def _failures(cloudformation: Any, stack: str) -> list[tuple[str, str]]:
