@@ -55,14 +55,6 @@ def check(event: dict[str, Any], context: Any) -> Any:
 
 
 @app.lambda_function()
-def finish(event: dict[str, Any], context: Any) -> Any:
-    """The run state machine: Finish."""
-    from chalicelib.workers.execution import finish_worker
-
-    return finish_worker(wiring.ports(), event)
-
-
-@app.lambda_function()
 def engine_event(event: dict[str, Any], context: Any) -> Any:
     """EventBridge: a driver changed state."""
     from chalicelib.workers.execution import engine_event_worker

@@ -16,7 +16,6 @@ LOGICAL: Mapping[str, str] = {
     "follow": "Follow",
     "launch": "Launch",
     "check": "Check",
-    "finish": "Finish",
     "engine_event": "EngineEvent",
     "ring": "Ring",
     "notify": "Notify",

@@ -32,7 +32,7 @@ def resources() -> Json:
         return f"${{{LOGICAL[function]}}}"
 
     return {
-        "RunMachine": _machine("run", run_machine(placeholder), ("launch", "check", "finish")),
+        "RunMachine": _machine("run", run_machine(placeholder), ("launch", "check")),
         "NotifyMachine": _machine("notify", notify_machine(placeholder), ("notify",)),
         "RingMachine": _machine("ring", ring_machine(placeholder), ("ring",)),
     }

@@ -123,18 +123,8 @@ _RECORDS = (_READ, _WRITE, _READ_SPECS, _MISS)
 """What reading and changing a run takes."""
 
 _DISPATCH = (*_RECORDS, _DELETE, _WALK, _START_RING)
-_DRIVE = (
-    *_RECORDS,
-    *_DELIVER,
-    _LOOK_AT_DELIVERED,
-    _DELETE,
-    _WRITE_SPECS,
-    _SHIP,
-    *_START_DRIVER,
-    _FIND_DRIVER,
-    _LOOK_AT_DRIVER,
-    _STOP_DRIVER,
-)
+_FINISH = (*_RECORDS, *_DELIVER, _DELETE, _RELEASE, _WRITE_SPECS, _LOOK_AT_DRIVER)
+_DRIVE = (*_FINISH, _LOOK_AT_DELIVERED, _SHIP, *_START_DRIVER, _FIND_DRIVER, _STOP_DRIVER)
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api": (
@@ -154,6 +144,8 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "follow": (
         *_RECORDS,
         _DELETE,
+        _RELEASE,
+        _WRITE_SPECS,
         _WAKE,
         _ROUSE,
         _LIST_JOB,
@@ -165,8 +157,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     ),
     "launch": (*_DRIVE, _WAKE, _ROUSE),
     "check": _DRIVE,
-    "finish": (*_RECORDS, *_DELIVER, _DELETE, _RELEASE, _WRITE_SPECS, _LOOK_AT_DRIVER),
-    "engine_event": (*_RECORDS, _LOOK_AT_DRIVER, _STOP_DRIVER, _WAKE),
+    "engine_event": (*_FINISH, _STOP_DRIVER, _WAKE),
     "ring": (*_DISPATCH, *_ARM, _DISARM, _WRITE_SPECS, _START_NOTIFY),
     "notify": (_READ, _WRITE, _MAIL),
     "instance_resource": (_READ, _WRITE),

@@ -102,6 +102,6 @@ def resources() -> Json:
     """Every function's role, and those of the state machines and of jobs' schedules."""
     return {
         **{role_id(function): _of_function(function) for function in LOGICAL},
-        "MachinesRole": _invoking("states.amazonaws.com", ("launch", "check", "finish", "notify", "ring")),
+        "MachinesRole": _invoking("states.amazonaws.com", ("launch", "check", "notify", "ring")),
         "ScheduleRole": _invoking("scheduler.amazonaws.com", ("ring",)),
     }

@@ -1,9 +1,10 @@
 """The state machines, as Amazon States Language. CloudFormation and the sandbox both make them from this.
 
-Run machine: `Launch` asks for the driver and waits for news of its end; news completes the task token and leads to
-`Finish`: two transitions in the good case. Without news in time (or after any fault) `Check` looks for itself and says
-whether it is over or how long to wait; `Watch` waits again. The execution never gives up on a run: every fault leads
-back to `Check`, with growing pauses. Every worker adopts, so a state may be entered any number of times.
+Run machine: `Launch` asks for the driver and waits for news of its end; whoever brings the news ends the run and
+completes the task token: one state in the good case. Without news in time (or after any fault) `Check` looks for
+itself, ends the run if it is over, and says so or how long to wait; `Watch` waits again. The execution never gives up
+on a run: every fault leads back to `Check`, with growing pauses. Every worker adopts, so a state may be entered any
+number of times.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def run_machine(arn: FunctionArn) -> dict[str, Any]:
                 TimeoutSecondsPath="$.patience",
                 ResultPath=None,
                 Catch=to_check,
-                Next="Finish",
+                End=True,
             ),
             "Check": _task(
                 arn("check"),
@@ -78,9 +79,10 @@ def run_machine(arn: FunctionArn) -> dict[str, Any]:
             ),
             "Over?": {
                 "Type": "Choice",
-                "Choices": [{"Variable": "$.check.over", "BooleanEquals": True, "Next": "Finish"}],
+                "Choices": [{"Variable": "$.check.over", "BooleanEquals": True, "Next": "Ended"}],
                 "Default": "Patience",
             },
+            "Ended": {"Type": "Succeed"},
             "Patience": {
                 "Type": "Pass",
                 "Parameters": {**_ABOUT, "patience.$": "$.check.wait"},
@@ -93,21 +95,6 @@ def run_machine(arn: FunctionArn) -> dict[str, Any]:
                 TimeoutSecondsPath="$.patience",
                 ResultPath=None,
                 Catch=to_check,
-                Next="Finish",
-            ),
-            "Finish": _task(
-                arn("finish"),
-                _ABOUT,
-                Retry=[
-                    *_AWS_FAULTS,
-                    {
-                        "ErrorEquals": ["States.ALL"],
-                        "IntervalSeconds": 1,
-                        "BackoffRate": 2.0,
-                        "MaxAttempts": 1000,
-                        "MaxDelaySeconds": 300,
-                    },
-                ],
                 End=True,
             ),
         },

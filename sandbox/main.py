@@ -24,7 +24,7 @@ from typing import Any
 from sandbox.aws.right_of_way import RightOfWay
 from sandbox.settings import BUCKET, REGION, ROLE, TABLE, WORKSPACE, SettingError, Settings, settings_from
 
-FUNCTIONS = ("dispatch", "follow", "launch", "check", "finish", "engine_event", "ring", "notify", "sweep")
+FUNCTIONS = ("dispatch", "follow", "launch", "check", "engine_event", "ring", "notify", "sweep")
 CORES, GIB = 1000, 8000
 """What the default pool holds, whatever the laptop has: sizes are asked for as on a cluster, and capped when run."""
 

@@ -40,17 +40,16 @@ class Progress:
 
 
 def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str = "", waited: int = 0) -> Progress:
-    """Bring a run as far as it goes now: to a driver that was asked for, and is looked at.
+    """Bring a run as far as it goes now: to a driver that was asked for and is looked at, or, when that is over, to its
+    end.
 
     `token` is the task token of the execution that will wait; it is kept for whoever hears of the driver's end, and
     completed here when there is nothing to wait for. `waited` is how long the execution waited last, or, when it brings
     a token, how long it will wait now: if the deadline has come nearer than that meanwhile, it is roused.
     """
     found = _take(ports, workspace, run, generation, token)
-    if found is None or found.ended:
-        return _over(ports, token)
-    if found.state is RunState.GRANTED and found.intent is not Intent.NONE:
-        return _over(ports, token)
+    if found is None or found.ended or (found.state is RunState.GRANTED and found.intent is not Intent.NONE):
+        return _over(ports, workspace, run, generation, token)
     asked_before = found.state is not RunState.GRANTED
     if not asked_before:
         found = edit_run(ports, workspace, run, lambda r: _begin(ports, r))
@@ -60,10 +59,10 @@ def drive(ports: Ports, workspace: str, run: int, generation: int, *, token: str
         job = _driver_of(ports, found, asked_before)
     except EngineRefused as refused:
         _note(ports, found, refused)
-        return _over(ports, token)
+        return _over(ports, workspace, run, generation, token)
     found = _observe(ports, found, job)
     if found is None or found.ended or job is None or job.ended:
-        return _over(ports, token)
+        return _over(ports, workspace, run, generation, token)
     if found.state is RunState.RUNNING:
         deliver_logs(ports, found)
     found = _strike(ports, found, job)
@@ -99,7 +98,9 @@ def _take(ports: Ports, workspace: str, run: int, generation: int, token: str) -
     raise Conflict("The run is being waited for by too many at once.")
 
 
-def _over(ports: Ports, token: str) -> Progress:
+def _over(ports: Ports, workspace: str, run: int, generation: int, token: str) -> Progress:
+    """End the run, and then the wait for its end."""
+    finish(ports, workspace, run, generation)
     if token:
         ports.workflows.complete(token)
     return Progress(True, 0)
@@ -278,7 +279,7 @@ def _unzip(body: bytes) -> bytes:
 
 def heard(ports: Ports, engine_id: str) -> None:
     """The engine says that something happened to a driver. Only its id is believed: the engine is asked, what it says
-    is recorded, and the execution that waits is woken when the driver is over."""
+    is recorded, and when the driver is over, so is the run."""
     job = ports.engine.describe(engine_id)
     name = parse_external_name(job.name) if job else None
     if job is None or name is None:
@@ -305,13 +306,16 @@ def _waited_for(ports: Ports, workspace: str, run: int) -> tuple[Run | None, Wai
 
 
 def _tell(ports: Ports, run: Run, waiter: Waiter | None, engine: Engine, job: EngineJob) -> None:
-    """Record what an engine says of a run's driver, and wake the execution that waits when the driver is over."""
+    """Record what an engine says of a run's driver. When the driver is over, end the run and then the wait for that; if
+    nobody comes to it here, the execution looks for itself."""
     if run.ended and not job.ended:
         engine.cancel(job.id)  # a launch that came too late
-    if run.ended or run.state not in HOLDING:
-        return
-    observed = _observe(ports, run, job) if run.state is not RunState.GRANTED else run
-    if job.ended and observed and waiter and waiter.generation == observed.generation:
+    if run.state in HOLDING and run.state is not RunState.GRANTED:
+        if not job.ended or run.engine_id != job.id:
+            _observe(ports, run, job)
+        if job.ended:
+            finish(ports, run.workspace, run.id, run.generation)
+    if job.ended and waiter and waiter.generation == run.generation:
         ports.workflows.complete(waiter.token)
 
 

@@ -18,7 +18,7 @@ from chalicelib.services.sweep import sweep
 
 
 def launch_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
-    """`Launch` and `Watch`: bring the run forward and leave the execution's task token with it."""
+    """`Launch` and `Watch`: bring the run forward, and leave the execution's task token with it unless it is over."""
     return _drive(ports, event)
 
 
@@ -38,16 +38,6 @@ def _drive(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
     )
     logger().info("drive", run=external_name(event["workspace"], event["run"]), **asdict(progress))
     return asdict(progress)
-
-
-def finish_worker(ports: Ports, event: Mapping[str, Any]) -> dict[str, Any]:
-    """`Finish`: end the run."""
-    run = workflow.finish(ports, event["workspace"], event["run"], event["generation"])
-    state = run.state.value if run else ""
-    if state:
-        count("RunsEnded", state=state)
-    logger().info("finish", run=external_name(event["workspace"], event["run"]), state=state)
-    return {"state": state}
 
 
 def engine_event_worker(ports: Ports, event: Mapping[str, Any]) -> None:

@@ -89,6 +89,9 @@ def _consequence(ports: Ports, before: Any, after: Any) -> None:
 
 
 def _of_run(ports: Ports, before: Run | None, after: Run) -> None:
+    if after.ended and not (before and before.ended):
+        count("RunsEnded", state=after.state)
+        logger().info("ended", run=external_name(after.workspace, after.id), state=after.state, reason=after.reason)
     if after.state is RunState.TERMINATING:
         logger().info("stopping", run=external_name(after.workspace, after.id), intent=after.intent)
         workflow.stop_driver(ports, after)

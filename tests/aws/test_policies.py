@@ -244,6 +244,11 @@ class Story:
         """A cancel that no stream has brought to anybody yet."""
         edit_run(self.world.ports, "main", run, lambda r: transitions.intend(r, Intent.CANCEL, self.now()))
 
+    def over(self, function: str, run: int) -> None:
+        """The driver is over, and a function is the first to come to know it."""
+        self.heard(run) if function == "engine_event" else self.drive(function, run)
+        assert self.record(run).ended
+
     def now(self) -> int:
         """The time."""
         return self.world.ports.clock.now()
@@ -275,8 +280,7 @@ def _a_good_run(story: Story) -> None:
     )
     assert story.record(run).application_id == "spark-1"
     story.end(run, "COMPLETED")
-    story.heard(run)
-    story.drive("finish", run)
+    story.over("engine_event", run)
     assert story.record(run).state is RunState.SUCCEEDED
     story.drive("launch", run)  # by an execution that came too late: it is woken at once
     story.log(run)
@@ -298,7 +302,7 @@ def _notebooks(story: Story) -> None:
     report = {"notebook": {"exited": True, "stored": sorted(files)}, "finished": True, "exit_code": 0}
     assert story.world.api("POST", f"/driver/v1/runs/main.{run}/report", report, token=secret).status == 200
     story.end(run, "COMPLETED")
-    story.drive("finish", run)
+    story.over("check", run)
     output = story.world.api("GET", "/api/2.0/jobs/runs/get-output", run_id=run).body
     assert output["notebook_output"] == {"result": "told", "truncated": False}
     assert story.world.api("GET", "/api/2.0/jobs/runs/export", run_id=run).body["views"][0]["content"] == "told"
@@ -324,7 +328,7 @@ def _cancels(story: Story) -> None:
         story.intend(run)
         story.heard(run) if function == "engine_event" else story.drive(function, run)
         assert story.world.drivers()[story.record(run).engine_id].state == "CANCELLED"
-        story.drive("finish", run)
+        story.over("check", run)
         assert story.record(run).state is RunState.CANCELED
     run = story.launched()
     assert story.world.api("POST", "/api/2.0/jobs/runs/cancel", {"run_id": run}).status == 200
@@ -343,13 +347,14 @@ def _jobs(story: Story) -> None:
     job = api("POST", "/api/2.0/jobs/create", settings).body["job_id"]
     assert api("GET", "/api/2.0/jobs/get", job_id=job).body["settings"]["name"] == "job"
     assert [j["job_id"] for j in api("GET", "/api/2.0/jobs/list").body["jobs"]] == [job]
-    run = api("POST", "/api/2.0/jobs/run-now", {"job_id": job}).body["run_id"]
-    story.world.pump()
-    story.drive("launch", run)
-    story.end(run, "FAILED")
-    story.log(run)
-    story.drive("finish", run)
-    assert story.record(run).state is RunState.FAILED
+    for function in ("launch", "check", "engine_event"):
+        run = api("POST", "/api/2.0/jobs/run-now", {"job_id": job}).body["run_id"]
+        story.world.pump()
+        story.drive("launch", run)
+        story.end(run, "FAILED")
+        story.log(run)
+        story.over(function, run)
+        assert story.record(run).state is RunState.FAILED and story.record(run).next_attempt
     for query in ({}, {"active_only": "true"}, {"job_id": job}):
         assert api("GET", "/api/2.0/jobs/runs/list", **query).status == 200
     assert api("POST", "/api/2.0/jobs/runs/cancel-all", {"job_id": job}).status == 200
@@ -456,8 +461,19 @@ def _jobs_that_run_jobs(story: Story) -> None:
         story.drive(function, parent)
         assert story.record(child).state is RunState.CANCELED
         story.world.pump()
-        story.drive("finish", parent)
         assert story.record(parent).state is RunState.CANCELED
+    settings |= {"spark_python_task": None, "run_job_task": {"job_id": job}, "max_retries": 1}
+    retried = story.world.api("POST", "/api/2.0/jobs/create", settings).body["job_id"]
+    parent = story.world.api("POST", "/api/2.0/jobs/run-now", {"job_id": retried}).body["run_id"]
+    story.world.pump()
+    story.drive("launch", parent)
+    child = int(story.record(parent).engine_id)
+    story.world.pump()
+    story.drive("launch", child)
+    story.end(child, "FAILED")
+    story.over("check", child)
+    story.world.pump()
+    assert story.record(parent).state is RunState.FAILED and story.record(parent).next_attempt
 
 
 def _console(story: Story) -> None:
@@ -491,7 +507,7 @@ def _pipelines(story: Story) -> None:
     story.drive("launch", run)
     assert api("POST", f"{one}/stop", {}).status == 200
     story.world.pump()
-    story.drive("finish", run)
+    story.drive("check", run)
     assert api("PUT", one, {**settings, "name": "other"}).status == 200
     assert api("DELETE", one).status == 200
 
@@ -508,7 +524,7 @@ def _elsewhere(story: Story) -> None:
     story.drive("check", run)
     story.intend(run)
     story.world.pump()
-    story.drive("finish", run)
+    story.over("check", run)
     assert story.record(run).state is RunState.CANCELED
     story.world.invoke("sweep", {})
 
@@ -516,18 +532,19 @@ def _elsewhere(story: Story) -> None:
 def _cluster_logs(story: Story) -> None:
     """A run whose logs are delivered to the workspace's files: small ones as text, large ones as they are."""
     cluster = {**submission()["new_cluster"], "cluster_log_conf": {"dbfs": {"destination": "dbfs:/logs"}}}
-    for function in ("launch", "check"):
+    for function in ("launch", "check", "engine_event"):
         run = story.granted(new_cluster=cluster)
-        story.drive(function, run)
+        story.drive("launch", run)
         story.heard(run)
         for most in (log_delivery.MOST_PACKED, 1):
             name = story.world.ports.engine.log_names(story.record(run), "stdout")[0]
             story.world.ports.blobs.put(name, gzip.compress(b"said"))
             with patch.object(log_delivery, "MOST_PACKED", most):
-                story.drive(function, run)
-                if function == "check" and most == 1:
+                if most == 1:
                     story.end(run, "COMPLETED")
-                    story.drive("finish", run)
+                    story.over(function, run)
+                else:
+                    story.drive("check" if function == "check" else "launch", run)
         names = story.world.ports.blobs.list("main/dbfs/logs/").blobs
         assert {blob.name.rpartition("/")[2] for blob in names} == {"stdout.gz"}
 
@@ -566,7 +583,7 @@ def _volumes(story: Story, path: str) -> None:
     for told in ({"files": {"a": 1}}, {"removed": ["b"]}):
         assert story.world.api("POST", door, told, token=_secret(story, run)).status == 200
     story.end(run, "COMPLETED")
-    story.drive("finish", run)
+    story.over("check", run)
 
 
 def _instances(api: Any, base: str) -> None:
@@ -603,7 +620,7 @@ def _history(story: Story, base: str) -> None:
     assert api("GET", f"{server}/ui/index.html").status == 501
     assert api("DELETE", server).status == 204
     story.world.pump()
-    story.drive("finish", run)
+    story.over("check", run)
 
 
 def _declared(story: Story) -> None:
@@ -668,7 +685,7 @@ def _repairs(story: Story) -> None:
     world.missed()
     stray = story.launched()
     story.end(stray, "COMPLETED")
-    story.drive("finish", stray)
+    story.over("check", stray)
     world.drivers()[story.record(stray).engine_id].state = "RUNNING"
     lost = Hold("default", "main", 1, "default", story.record(run).spec.amount())
     world.ports.store.commit([Put(lost)])
@@ -796,7 +813,7 @@ def _notices(story: Story) -> None:
     world.pump()
     story.drive("launch", run)
     story.end(run, "COMPLETED")
-    story.drive("finish", run)
+    story.drive("check", run)
     assert story.record(run).state is RunState.SUCCEEDED
     world.pump()
     notices = [

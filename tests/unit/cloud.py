@@ -2,7 +2,7 @@
 
 It routes with the deployed filters (`infra.triggers`) and calls the deployed workers; `step` walks an execution along
 `infra.workflow`. A worker that is killed or gives up is treated as AWS treats it: a stream's batch comes again, Launch
-leads to Check, Check and Finish are retried. Every commit is watched for what may never happen, however workers race.
+leads to Check, Check is retried. Every commit is watched for what may never happen, however workers race.
 """
 
 from __future__ import annotations
@@ -139,8 +139,6 @@ class Cloud(World):
             self._launch(execution, event)
         elif execution.state == "Check":
             self._survives(lambda: self._check(execution, {**event, "waited": execution.patience}))
-        elif execution.state == "Finish" and self._survives(lambda: executions.finish_worker(self.ports, event)):
-            execution.state = "Done"
         elif execution.state == "Waiting" and self.clock.now() >= execution.times_out_at:
             execution.state, execution.token = "Check", ""
 
@@ -157,7 +155,7 @@ class Cloud(World):
     def _check(self, execution: Execution, event: dict[str, Any]) -> None:
         told = executions.check_worker(self.ports, event)
         execution.patience = told["wait"] or execution.patience
-        execution.state = "Finish" if told["over"] else "Watch"
+        execution.state = "Done" if told["over"] else "Watch"
 
     def carry(self, delivery: Delivery) -> None:
         """Let the execution of a notice's delivery try once, or give up after the last try. (No time passes between

@@ -392,7 +392,7 @@ class FakeWorkflows(Fake):
         self.completed.append(token)
         for execution in self.executions.values():
             if execution.token == token and not execution.ended:
-                execution.state, execution.token = "Finish", ""
+                execution.state, execution.token = "Done", ""
 
     @outside
     def wake(self, token: str) -> None:

@@ -26,11 +26,10 @@ def somebody_cancels(cloud: Cloud) -> None:
 
 
 def the_execution_looks_for_itself(cloud: Cloud) -> None:
-    """The launch took so long that the execution went on to Check, and to Finish when that says so."""
+    """The launch took so long that the execution went on to Check, and to its end when that says so."""
     for execution in cloud.workflows.live():
         event = {"workspace": execution.workspace, "run": execution.run, "generation": execution.generation}
         if executions.check_worker(cloud.ports, {**event, "waited": 60})["over"]:
-            executions.finish_worker(cloud.ports, event)
             execution.state = "Done"
 
 

@@ -105,13 +105,14 @@ def test_the_older_generation_is_refused_everywhere(cloud: Cloud) -> None:
     (newer,) = cloud.workflows.live()
     waiter = cloud.store.get(Waiter, cloud.run(id).workspace, id)
     assert (newer.generation, waiter.generation, waiter.token) == (2, 2, newer.token)
-    older.state = "Finish"  # it was not dead after all
+    older.state = "Watch"  # it was not dead after all
     before = cloud.run(id)
     cloud.step(older)
-    older.state = "Watch"
+    assert older.state == "Done"
+    older.state = "Check"
     cloud.step(older)
     assert cloud.run(id) == before
-    assert older.state == "Finish" and newer.state == "Waiting"
+    assert older.state == "Done" and newer.state == "Waiting"
     drivers_become(cloud, "COMPLETED")
     cloud.settle()
     assert old_token not in cloud.workflows.completed

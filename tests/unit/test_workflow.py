@@ -34,11 +34,35 @@ def test_the_good_case_asks_the_engine_once_and_looks_only_when_told(cloud: Clou
     id = launched(cloud)
     drivers_become(cloud, "RUNNING")
     drivers_become(cloud, "COMPLETED")
-    cloud.play()
+    cloud.tell()
+    cloud.tell()
     assert cloud.state(id) is RunState.SUCCEEDED
     assert cloud.engine.counts["start"] == 1
     assert cloud.engine.counts["find"] == 0
     assert [execution.state for execution in cloud.workflows.executions.values()] == ["Done"]
+
+
+def test_a_run_ends_although_its_execution_is_lost(cloud: Cloud) -> None:
+    id = launched(cloud)
+    for execution in cloud.workflows.live():
+        cloud.workflows.lose(execution)
+    drivers_become(cloud, "COMPLETED")
+    cloud.play()
+    assert cloud.state(id) is RunState.SUCCEEDED
+    cloud.check_over()
+
+
+def test_an_execution_whose_run_was_ended_by_one_who_then_died_finds_that_it_is_over(cloud: Cloud) -> None:
+    id = launched(cloud)
+    drivers_become(cloud, "COMPLETED")
+    assert finish(cloud.ports, "main", id, 1) is not None
+    cloud.engine.heard_of.clear()
+    ended, (execution,) = cloud.run(id), cloud.workflows.live()
+    assert execution.state == "Waiting" and ended.state is RunState.SUCCEEDED
+    cloud.clock.advance(WAIT_FIRST_S * 1000)
+    cloud.play()
+    assert cloud.run(id) == ended
+    cloud.check_over()
 
 
 def test_a_python_program_starts_through_the_bootstrap_with_its_own_secret(cloud: Cloud) -> None:
