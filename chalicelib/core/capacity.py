@@ -5,13 +5,15 @@ age; never above a pool's maximum or the cluster's total. Dimensions are indepen
 that it asks something of. A run that its pool could never hold (`Ledger.ceiling`) is passed over.
 
 *Nobody waits for ever.* Within a pool the oldest goes first; a younger run goes before it only with what the older one
-leaves over, in every dimension. Between pools the ledger counts how many grants have gone to others while a pool's
-oldest run had room under its pool's own maximum (`PoolAccount.passed`). When PATIENCE grants have passed it, it is that
-pool's turn, the most passed first: its oldest run goes before minimums and priorities, and until it fits, nobody else
-is given any of what it needs. So a pool's oldest run waits for PATIENCE grants to others at most, then for one turn of
-each other pool at most, and a turn lasts no longer than the runs that hold capacity when it begins; whatever arrives
-meanwhile. The least urgent pool is thereby given one grant in PATIENCE or so, and a large run, on its turn, leaves idle
-what is gathered for it. The rule counts grants, not minutes: a backlog of hours leaves priorities in force.
+leaves over, in every dimension. The ledger counts how many grants have gone to other runs while a pool's oldest run had
+room under its pool's own maximum (`PoolAccount.passed`). When PATIENCE grants have passed it, it is that pool's turn,
+the most passed first: its oldest run goes before minimums and priorities, and until it fits, nobody else is given any
+of what it needs. So a pool's oldest run waits for PATIENCE grants to others at most, then for one turn of each other
+pool at most, and a turn lasts no longer than the runs that hold capacity when it begins; whatever arrives meanwhile.
+The least urgent pool is thereby given one grant in PATIENCE or so, and a large run, on its turn, leaves idle what is
+gathered for it. The rule counts grants, not minutes: a backlog of hours leaves priorities in force. A grant to a
+younger run of its own pool counts as all others do: else another pool, by whose oldest run it went as well, could be
+the most passed over again and again.
 
 What holds capacity may never end (a stream, say), and a run that waits for it must not make all others wait. So what a
 run needs is kept for it only by spells, of which each lasts twice as long as the one before and every other one is that
@@ -27,7 +29,7 @@ from typing import Protocol, TypeVar
 UNLIMITED = 1 << 50
 
 PATIENCE = 20
-"""Grants that may go to other pools while a pool's oldest run could have been granted under its pool's maximum."""
+"""Grants that may go to other runs while a pool's oldest run could have been granted under its pool's maximum."""
 
 
 SPELL_MS = 1_800_000
@@ -55,11 +57,21 @@ class Amount:
 
     def fits(self, room: Amount) -> bool:
         """Whether there is room for it in every dimension that it asks something of."""
-        return all(a <= 0 or a <= b for a, b in zip(self.vector(), room.vector(), strict=True))
+        return (
+            (self.cores <= 0 or self.cores <= room.cores)
+            and (self.memory <= 0 or self.memory <= room.memory)
+            and (self.gpus <= 0 or self.gpus <= room.gpus)
+            and (self.runs <= 0 or self.runs <= room.runs)
+        )
 
     def least(self, other: Amount) -> Amount:
         """The smaller of both, dimension by dimension."""
-        return Amount(*map(min, self.vector(), other.vector()))
+        return Amount(
+            min(self.cores, other.cores),
+            min(self.memory, other.memory),
+            min(self.gpus, other.gpus),
+            min(self.runs, other.runs),
+        )
 
     def vector(self) -> tuple[int, int, int, int]:
         """The dimensions in their fixed order."""
@@ -76,7 +88,7 @@ class PoolAccount:
     """One pool in the ledger: its limits, its priority (higher first) and what its runs hold.
 
     `application` is the most that one run may ask. A `minimum` guarantees the dimensions in which it is not 0.
-    `passed` counts the grants that went to other pools while this one's oldest run had room under `maximum`.
+    `passed` counts the grants that went to other runs while this one's oldest run had room under `maximum`.
     """
 
     maximum: Amount = EVERYTHING
@@ -161,31 +173,44 @@ def plan(ledger: Ledger, queues: Mapping[str, Sequence[R]], most: int, now: int 
     `now` is in the unit of `ready_at`, milliseconds.
     """
     waiting = _possible(ledger, queues)
+    passed = _passed(ledger)
     grants: list[R] = []
     while len(grants) < most:
         waiting = {pool: rows for pool, rows in waiting.items() if rows}
-        chosen = _next(ledger, waiting, now)
+        chosen = _next(ledger, waiting, passed, now)
         if chosen is None:
             break
-        pool, index = chosen
-        ledger = _passing(ledger, waiting, pool, index)
-        grants.append(waiting[pool].pop(index))
+        pool, place = chosen
+        passed = _passing(ledger, waiting, passed, pool, place)
+        grants.append(waiting[pool].pop(place))
         ledger = ledger.hold(pool, grants[-1].amount)
-    return grants, ledger
+    return grants, _counted(ledger, passed)
+
+
+def _passed(ledger: Ledger) -> Mapping[str, int]:
+    return {pool: account.passed for pool, account in ledger.pools.items()}
+
+
+def _counted(ledger: Ledger, passed: Mapping[str, int]) -> Ledger:
+    """The ledger with what was counted in the course of a plan."""
+    changed = {
+        pool: replace(account, passed=passed[pool])
+        for pool, account in ledger.pools.items()
+        if account.passed != passed[pool]
+    }
+    return replace(ledger, pools={**ledger.pools, **changed}) if changed else ledger
 
 
 def _possible(ledger: Ledger, queues: Mapping[str, Sequence[R]]) -> dict[str, list[R]]:
-    return {
-        pool: [row for row in rows if row.amount.fits(ledger.ceiling(pool))]
-        for pool, rows in queues.items()
-        if pool in ledger.pools
-    }
+    """The queues of the pools that the ledger knows, without the runs that their pool could never hold."""
+    ceilings = {pool: ledger.ceiling(pool) for pool in queues if pool in ledger.pools}
+    return {pool: [row for row in queues[pool] if row.amount.fits(most)] for pool, most in ceilings.items()}
 
 
 def gathered_until(ledger: Ledger, queues: Mapping[str, Sequence[Row]], now: int) -> int:
     """The instant at which what is kept for the run whose turn it is goes to others again; 0 when nothing is kept."""
     waiting = {pool: rows for pool, rows in _possible(ledger, queues).items() if rows}
-    turn = _turn(ledger, waiting)
+    turn = _turn(ledger, waiting, _passed(ledger))
     return _spell_end(waiting[turn][0], now) if turn else 0
 
 
@@ -196,11 +221,13 @@ def _spell_end(row: Row, now: int) -> int:
     return 0 if number % 2 else row.ready_at + (2 ** (number + 1) - 1) * SPELL_MS
 
 
-def _next(ledger: Ledger, waiting: Mapping[str, Sequence[Row]], now: int) -> tuple[str, int] | None:
+def _next(
+    ledger: Ledger, waiting: Mapping[str, Sequence[Row]], passed: Mapping[str, int], now: int
+) -> tuple[str, int] | None:
     """Who is granted next, as a pool and a place in its queue: the pool whose turn it is, one below its minimum, then
     by priority, then by age."""
     free = ledger.free()
-    turn = _turn(ledger, waiting)
+    turn = _turn(ledger, waiting, passed)
     if turn and waiting[turn][0].amount.fits(free):
         return turn, 0
     kept = waiting[turn][0].amount if turn and _spell_end(waiting[turn][0], now) else NOTHING
@@ -221,15 +248,15 @@ def _next(ledger: Ledger, waiting: Mapping[str, Sequence[Row]], now: int) -> tup
     return (best, first[best]) if best else None
 
 
-def _turn(ledger: Ledger, waiting: Mapping[str, Sequence[Row]]) -> str:
+def _turn(ledger: Ledger, waiting: Mapping[str, Sequence[Row]], passed: Mapping[str, int]) -> str:
     """The pool whose oldest run has been passed over for too long, the longest first; empty for none. One that waits
     for its own pool's maximum waits for nobody else."""
     due = [
         pool
         for pool, rows in waiting.items()
-        if ledger.pools[pool].passed >= PATIENCE and rows[0].amount.fits(ledger.pools[pool].room)
+        if passed[pool] >= PATIENCE and rows[0].amount.fits(ledger.pools[pool].room)
     ]
-    return min(due, key=lambda pool: (-ledger.pools[pool].passed, waiting[pool][0].ready_at, pool), default="")
+    return min(due, key=lambda pool: (-passed[pool], waiting[pool][0].ready_at, pool), default="")
 
 
 def _first_that_fits(rows: Sequence[Row], room: Amount) -> int | None:
@@ -241,21 +268,17 @@ def _first_that_fits(rows: Sequence[Row], room: Amount) -> int | None:
     return None
 
 
-def _passing(ledger: Ledger, waiting: Mapping[str, Sequence[Row]], granted: str, place: int) -> Ledger:
-    """The ledger with a grant counted against the pools that it passes over. A pool whose oldest run is granted, or
-    that has nobody waiting, begins anew."""
-
-    def passed(pool: str, account: PoolAccount) -> int:
-        if pool not in waiting or (pool == granted and place == 0):
-            return 0
-        over = pool != granted and waiting[pool][0].amount.fits(account.room)
-        return account.passed + over
-
-    pools = {
-        pool: account if (now := passed(pool, account)) == account.passed else replace(account, passed=now)
+def _passing(
+    ledger: Ledger, waiting: Mapping[str, Sequence[Row]], passed: Mapping[str, int], granted: str, place: int
+) -> Mapping[str, int]:
+    """`passed` with a grant counted against the pools whose oldest run it passes over: its own among them, when it is a
+    younger run's. A pool whose oldest run is granted, or that has nobody waiting, begins anew."""
+    return {
+        pool: passed[pool] + waiting[pool][0].amount.fits(account.room)
+        if pool in waiting and (pool != granted or place)
+        else 0
         for pool, account in ledger.pools.items()
     }
-    return replace(ledger, pools=pools)
 
 
 def _reserving(ledger: Ledger, asking: Mapping[str, Row], heads: Mapping[str, Row], free: Amount) -> Iterable[str]:

@@ -206,6 +206,23 @@ def test_a_pool_that_was_passed_over_too_often_is_given_its_turn() -> None:
     assert [number for number, run in enumerate(order) if run == 1] == [PATIENCE, 2 * PATIENCE + 1]
 
 
+def test_the_younger_runs_of_a_pool_do_not_bring_others_their_turn_again_before_its_own() -> None:
+    """An old run waits for a GPU, its pool's younger ones come and go. They pass it over as all others do; else another
+    pool would be the most passed over ever again, and the GPU would be given to others in each of its turns."""
+    gpu = Amount(gpus=1, runs=1)
+    ledger = Ledger("c", Amount(100, 100, 1, 999), {
+        "m/old": PoolAccount(passed=PATIENCE + 1),
+        "m/large": PoolAccount(passed=PATIENCE, used=cores(1)),
+        "m/urgent": PoolAccount(priority=9, used=gpu),
+    })  # fmt: skip
+    old, large, urgent = Row(1, 1, gpu), Row(2, 2, cores(100)), Row(3, 3, gpu)
+    younger = [Row(number, number, cores(1)) for number in range(10, 60)]
+    rows, after = plan(ledger, {"m/old": [old, *younger], "m/large": [large], "m/urgent": [urgent]}, 100)
+    assert rows == younger
+    freed = after.hold("m/urgent", NOTHING - gpu)
+    assert granted(freed, {"m/old": [old], "m/large": [large], "m/urgent": [urgent]}, 1) == [1]
+
+
 def test_on_its_turn_a_large_run_is_gathered_for_and_others_have_only_what_it_leaves() -> None:
     """Nobody else is given any of the cores that it lacks, nor of the memory that it will need."""
     ledger = Ledger("c", Amount(10, 10, 9, 99), {

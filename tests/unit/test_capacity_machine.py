@@ -165,10 +165,8 @@ class Contention(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_longer_than_the_rule_says(self) -> None:
-        """A round without a grant to others empties the cluster, so each round counts at least one of PATIENCE, or
-        grants; then each other pool has one turn at most, and its own takes one round. Before that, its own pool may
-        have to come below its maximum: one more round."""
-        assert self.rounds <= PATIENCE + 2 * len(POOLS) + 1
+        """The bound of docs/decisions/capacity.md, and its proof."""
+        assert self.rounds < PATIENCE + 2 * len(POOLS)
 
     @invariant()
     def the_ledger_is_what_the_holds_add_up_to(self) -> None:
