@@ -17,7 +17,7 @@ from chalicelib.core import transitions
 from chalicelib.core.diagnosis import last_error
 from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_external_name
-from chalicelib.core.model import IN_PYTHON, Report, Run, Trigger, Waiter
+from chalicelib.core.model import IN_PYTHON, ProgramKind, Report, Run, Trigger, Waiter
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, exit_code, next_attempt, outcome
 from chalicelib.core.spark import application_id_in
 from chalicelib.core.states import HOLDING, Intent, RunState
@@ -233,7 +233,10 @@ def _noted(end: Mapping[str, str] | None) -> Outcome | None:
 
 
 def _diagnosis(ports: Ports, run: Run, log: str) -> str:
-    """The sentence that tells why. Spark sends a Python driver's errors to its standard output."""
+    """The sentence that tells why. Spark sends a Python or R driver's errors to its standard output; to the other one
+    it logs each exception that it hands to R, those that the program caught as well."""
+    if run.spec.program.kind is ProgramKind.R:
+        return last_error(driver_log(ports, run, "stdout", tail=True)) or last_error(log)
     return last_error(log) or last_error(driver_log(ports, run, "stdout", tail=True))
 
 

@@ -157,6 +157,19 @@ class Sandbox:
         lines = (self.home / "aws.env").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
+    def s3(self) -> Any:
+        """A client of its S3."""
+        import boto3
+
+        told = self.aws()
+        return boto3.client(
+            "s3",
+            endpoint_url=told["AWS_ENDPOINT_URL"],
+            region_name=told["AWS_REGION"],
+            aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
+        )
+
 
 Answer = tuple[int, Any]
 

@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import requests
 
@@ -60,14 +59,7 @@ except AnalysisException as error:
 
 @pytest.fixture
 def s3(sandbox: Sandbox) -> Any:
-    told = sandbox.aws()
-    return boto3.client(
-        "s3",
-        endpoint_url=told["AWS_ENDPOINT_URL"],
-        region_name=told["AWS_REGION"],
-        aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
-    )
+    return sandbox.s3()
 
 
 def keys(s3: Any, bucket: str, prefix: str) -> list[str]:

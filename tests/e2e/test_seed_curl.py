@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ MODEL = {
     "schedule": {"quartz_cron_expression": "0 15 22 * * ?", "timezone_id": "America/Los_Angeles"},
     "spark_jar_task": {"main_class_name": "com.databricks.ComputeModels"},
 }
+RSCRIPT = shutil.which("Rscript")
 EXAMPLES = "/opt/ibm/spark/examples"
 WORDCOUNT = {
     "application": f"{EXAMPLES}/src/main/python/wordcount.py",
@@ -163,15 +165,21 @@ def test_the_three_sample_applications_end_as_they_must(curl: Curl, sandbox: San
     assert python["spark_application_name"] == "PySpark Application"
     assert python["spark_application_id"].startswith("local-")
 
-    # The pyspark package has no SparkR; the sandbox must say so, and not something else.
-    assert r["state"] == "FAILED"
-    assert "R programs need SparkR" in r["state_details"][0]["message"]
-    assert "return_code" not in r  # nothing ran
+    if RSCRIPT is None:
+        assert r["state"] == "FAILED"
+        assert "apt install r-base-core" in r["state_details"][0]["message"]
+        assert "return_code" not in r  # nothing ran
+    else:
+        assert (r["state"], r["return_code"]) == ("FINISHED", "0")
+        assert r["spark_application_id"].startswith("local-")
 
     status = curl("-X", "GET", f"{url}/{ids[0]}/status", *header)
     assert (status["id"], status["state"]) == (ids[0], "FINISHED")
+    data = curl.file("application.json", {"application_details": {"application": "/opt/ibm/spark/absent.py"}})
+    absent = curl("-X", "POST", url, *header, "-d", data, status=202)["application_id"]
+    assert client.await_application(absent)["state"] == "FAILED"
     listed = curl("-X", "GET", f"{url}?state=FAILED,RUNNING", *header)["applications"]
-    assert ids[2] in [one["application_id"] for one in listed]
+    assert absent in [one["application_id"] for one in listed]
     assert ids[0] not in [one["application_id"] for one in listed]
     curl("-X", "DELETE", f"{url}/{ids[0]}", *header, status=204)
     gone = curl("-X", "GET", f"{url}/{ids[0]}", *header, status=410)

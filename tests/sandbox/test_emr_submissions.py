@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from emr_support import World, configured, stand_in
 
-from sandbox.aws.emr import launch, spark
+from sandbox.aws.emr import launch, spark, sparkr
 from sandbox.aws.emr.launch import Machine, cores, heap
 from sandbox.aws.emr.submission import BadSubmission, parse
 
@@ -20,6 +23,12 @@ MACHINE = Machine(cores=4, heap=4 << 30)
 def properties(world: World, job: str) -> dict[str, str]:
     lines = (world.folder(job) / "spark.properties").read_text().splitlines()
     return {key: value.replace("\\", "") for key, _, value in (line.partition(" ") for line in lines)}
+
+
+def exports(**variables: str) -> dict:
+    """What makes a job's driver have these variables."""
+    inner = {"classification": "export", "properties": variables}
+    return configured({"classification": "spark-env", "configurations": [inner]})
 
 
 def submission(parameters: str = "", **defaults: str):
@@ -145,9 +154,54 @@ def test_a_configuration_that_would_be_ignored_is_refused_instead(world: World) 
     assert (ended["failureReason"], "spark-log4j" in ended["stateDetails"]) == ("VALIDATION_ERROR", True)
 
 
-def test_r_without_sparkr_is_refused_with_the_reason(world: World) -> None:
-    ended = world.await_end(world.start(entry_point=world.put("frame.R", "x")))
-    assert (ended["failureReason"], "SparkR" in ended["stateDetails"]) == ("VALIDATION_ERROR", True)
+def test_r_programs_need_r_and_say_how_to_have_it(world: World, tmp_path: Path) -> None:
+    ended = world.await_end(world.start(entry_point=world.put("a.R", "x"), **exports(PATH=str(tmp_path))))
+    assert (ended["state"], ended["failureReason"]) == ("FAILED", "VALIDATION_ERROR")
+    assert ended["stateDetails"] == (
+        "R programs need R, and there is no Rscript on this machine: apt install r-base-core."
+    )
+
+
+def test_the_sparkr_of_the_spark_that_runs_wins(world: World, tmp_path: Path) -> None:
+    r = tmp_path / "Rscript"
+    r.write_text("#!/bin/sh\nexit 1\n")
+    r.chmod(0o755)
+    sparkr = world.spark.path / "R" / "lib" / "SparkR"
+    try:
+        sparkr.mkdir(parents=True)
+        path = exports(PATH=f"{tmp_path}:{os.environ['PATH']}")
+        job = world.start(entry_point=world.put("b.R", "echo $SPARK_HOME"), **path)
+        assert world.await_end(job)["state"] == "COMPLETED"
+        assert world.output(job).strip() == str(world.spark.path)
+    finally:
+        shutil.rmtree(world.spark.path / "R")
+
+
+def test_an_r_that_does_not_take_the_package_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    home = replace(stand_in(tmp_path), extra=tmp_path / "cache" / "image")
+    r = tmp_path / "bin" / "Rscript"
+    (tmp_path / "cache").mkdir()
+    r.parent.mkdir()
+    r.write_text("#!/bin/sh\necho 'no room' >&2; exit 1\n")
+    r.chmod(0o755)
+    with pytest.raises(BadSubmission, match="R does not take the sandbox's SparkR: no room"):
+        sparkr.home(home, {}, {"PATH": f"{r.parent}:{os.environ['PATH']}"})
+    assert not list((tmp_path / "cache").iterdir())
+    with pytest.raises(BadSubmission, match="there is no /nowhere/Rscript"):
+        sparkr.home(home, {"spark.r.command": "/nowhere/Rscript"}, {})
+
+
+@pytest.mark.skipif(shutil.which("Rscript") is None, reason="there is no R (apt install r-base-core)")
+def test_two_first_r_programs_at_once_install_one_package(tmp_path: Path) -> None:
+    home = replace(stand_in(tmp_path), extra=tmp_path / "cache" / "image")
+    (tmp_path / "cache").mkdir()
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: sparkr.home(home, {}, {}), range(2))
+    assert [first] == [second] == list((tmp_path / "cache").iterdir())
+    assert {"DESCRIPTION", "profile", "NAMESPACE"} <= {path.name for path in (first / "R/lib/SparkR").iterdir()}
+    (tmp_path / "cache" / "image" / "examples").mkdir(parents=True)
+    assert (first / "examples").is_dir()
+    assert sparkr.home(home, {}, {}) == first
 
 
 @pytest.mark.parametrize("prefix", ["/opt/ibm/spark", "/opt/spark", "/usr/lib/spark", "local:///opt/ibm/spark"])

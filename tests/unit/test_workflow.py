@@ -304,6 +304,20 @@ def test_a_native_drivers_log_tells_why_it_failed(cloud: Cloud) -> None:
     assert cloud.run(id).message == "java.lang.IllegalStateException: boom"
 
 
+def test_an_r_programs_error_is_on_its_standard_output_and_not_what_it_caught(cloud: Cloud) -> None:
+    id = cloud.running(replace(spec(), program=Program(ProgramKind.R, "s3://bucket/a.R")))
+    caught = (
+        b"26/01/01 00:00:00 ERROR RBackendHandler: sql on 2 failed\njava.lang.IllegalStateException: x\n\tat a.b(c)\n"
+    )
+    cloud.blobs.bodies.update(
+        {"err": gzip.compress(caught), "out": gzip.compress(b"Error: no quota\nExecution halted\n")}
+    )
+    cloud.engine.logs.update({(f"main.{id}", "stderr"): ("err",), (f"main.{id}", "stdout"): ("out",)})
+    drivers_become(cloud, "FAILED", failure="USER_ERROR")
+    cloud.settle()
+    assert cloud.run(id).message == "Error: no quota"
+
+
 def test_a_log_that_still_grows_is_read_as_far_as_it_goes(cloud: Cloud) -> None:
     run = cloud.run(cloud.running())
     cloud.engine.logs[f"main.{run.id}", "stdout"] = ("log",)

@@ -4,7 +4,7 @@ A job run may name files that every Spark image has: `local:///usr/lib/spark/…
 (Apache's), `/opt/ibm/spark/…` (Analytics Engine's). Each resolves, in this order, to the Spark that runs, to the
 sandbox's own examples, and to the path as it stands, should this machine really have it. The pyspark package brings
 Spark's Python examples; their input files and the examples' jar it does not: `spark.ensure_examples` lays out small
-ones of our own. SparkR is in neither.
+ones of our own. For SparkR see `sparkr`.
 """
 
 from __future__ import annotations

@@ -122,7 +122,6 @@ class Job:
         """Stages the files and hands the driver to its shim."""
         around = self._around
         work = self._folder / "work"
-        launch.check_language(submission, around.spark, around.environment)
         staged = Stager(around.s3, around.spark.image, self._folder / "staged", work).stage(submission)
         staged = replace(staged, conf={**around.settings.conf, **staged.conf})
         prepared = launch.prepare(staged, around.spark, around.settings.machine, self._folder, around.environment)

@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.aws.emr import history
+from sandbox.aws.emr import history, sparkr
 from sandbox.aws.emr.spark import SparkHome, driver_command, driver_environment
 from sandbox.aws.emr.staging import S3_SCHEMES
 from sandbox.aws.emr.submission import BadSubmission, Submission
@@ -117,18 +116,10 @@ def prepare(
         submit=[*submit, submission.entry_point, *submission.arguments],
         class_path=conf.get("spark.driver.extraClassPath"),
     )
-    return Launch(argv, _environment(submission, spark, folder, environment))
-
-
-def check_language(submission: Submission, spark: SparkHome, environment: Mapping[str, str]) -> None:
-    """Raises BadSubmission for a program in a language that this Spark lacks: before its files are looked for, since
-    the examples of such a language are missing for the same reason."""
-    if not submission.entry_point.lower().endswith(".r"):
-        return
-    if not (spark.path / "R" / "lib" / "SparkR").is_dir():
-        raise BadSubmission("R programs need SparkR, which the pyspark package of the sandbox does not contain.")
-    if shutil.which("Rscript", path=environment.get("PATH", os.environ.get("PATH"))) is None:
-        raise BadSubmission("R programs need Rscript, which is not installed on this machine.")
+    env = _environment(submission, spark, folder, environment)
+    if sparkr.is_program(submission.entry_point):
+        env["SPARK_HOME"] = str(sparkr.home(spark, conf, env))
+    return Launch(argv, env)
 
 
 def _java_options(conf: Mapping[str, str]) -> list[str]:
