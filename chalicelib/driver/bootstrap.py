@@ -4,7 +4,8 @@
 exception; 1 with one sentence for a program that does not exist (type `ProgramNotFound` in the report), an init script
 that failed, a library that cannot be installed or a volume that cannot be brought or stored (`sparkplane.InitScript`,
 `sparkplane.Library`, `sparkplane.Volume`); 130 for an interrupt; and death by SIGTERM for a SIGTERM. A program that
-ends by os._exit or is killed makes no report and stores no volume: its exit status tells.
+ends by os._exit or is killed makes no report and stores no volume: its exit status tells. A JVM program that ends by
+System.exit makes no report either, but its volumes are stored.
 """
 
 from __future__ import annotations
@@ -273,6 +274,9 @@ def _leave(code: int) -> None:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             continue
+    java_main = sys.modules.get(f"{__name__.rpartition('.')[0]}.java_main")
+    if java_main is not None:
+        java_main.halt(code)
     os._exit(code)
 
 

@@ -2,12 +2,15 @@
 programs that something is prepared for.
 
 The class finds what spark-submit itself would give it: its jars in the context class loader, and a thread called "main"
-that is no daemon, so threads that it starts keep the JVM alive. Its output is the JVM's own, and System.exit ends the
-JVM. Once main has returned, a SparkContext that it left open is stopped, as in any driver on Kubernetes.
+that is no daemon, so threads that it starts keep the JVM alive. Its output is the JVM's own. Once main has returned, a
+SparkContext that it left open is stopped, as in any driver on Kubernetes. System.exit ends the JVM with its code, and a
+signal as ever; only that the JVM waits then until this Python has done what is to be done last, and has ended.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 
 from .console import say
@@ -25,6 +28,7 @@ CLASS_NOT_FOUND = 101
 """spark-submit's exit code for a main class that cannot be loaded."""
 
 LOOK_SECONDS = 0.5
+_ENDS = "java.util.concurrent.CancellationException"
 _EXIT = "org.apache.spark.SparkUserAppException"
 _NOT_LOADED = ("java.lang.ClassNotFoundException", "java.lang.NoClassDefFoundError")
 _WRAPPERS = (
@@ -41,7 +45,7 @@ def run_java_program(
 
     `started(application_id, spark_version)` is called when its SparkContext is up. What the program raises is an
     Outcome; of an R script that fails and of a JVM that ends before main does, its exit status and log tell, and no
-    report. Raises ProgramNotFound.
+    report. A JVM that is gone without a word takes this Python with it. Raises ProgramNotFound.
     """
     gateway = open_gateway()
     if gateway is None:
@@ -87,38 +91,82 @@ def _run(gateway: Any, main_class: str, arguments: Sequence[str], started: Calla
     over = threading.Event()
     threading.Thread(target=_watch, args=(gateway.jvm, started, over), name="sparkplane-watch", daemon=True).start()
     try:
-        _call_main(gateway, main_class, arguments)
-        outcome = Outcome(SystemExit(0))
+        thrown = _call_main(gateway, main_class, arguments)
+        outcome = _failed(gateway.jvm, main_class, thrown) if thrown else Outcome(SystemExit(0))
     except _py4j().Py4JJavaError as error:
+        if _name(error.java_exception) == _ENDS:
+            _ending.append(gateway)
+            return Outcome(SystemExit(0), silent=True)
         outcome = _failed(gateway.jvm, main_class, error.java_exception)
-    except (_py4j().Py4JError, OSError):  # the JVM has ended: main called System.exit, or worse
-        return Outcome(SystemExit(1), silent=True)
+    except (_py4j().Py4JError, OSError):
+        os._exit(1)  # the JVM was killed, and nobody waits
     finally:
         over.set()
     _stop_spark(gateway.jvm)
     return outcome
 
 
-def _call_main(gateway: Any, main_class: str, arguments: Sequence[str]) -> None:
-    """Call a class's main in a thread of its own, and wait for its end. Raises Py4JError."""
+def _call_main(gateway: Any, main_class: str, arguments: Sequence[str]) -> Any:
+    """Call a class's main in a thread of its own, and wait for its end, or the JVM's. What it raises, or what is wrong
+    with it, is a Throwable that is returned, or raised within a Py4JJavaError; Py4JError for a JVM that is gone."""
     java = gateway.jvm.java
     words = _array(gateway, java.lang.String, arguments)
-    loader = java.lang.Thread.currentThread().getContextClassLoader()
-    method = java.lang.Class.forName(main_class, True, loader).getMethod(
-        "main", _array(gateway, java.lang.Class, [words.getClass()])
-    )
-    handles = java.lang.invoke.MethodHandles
-    called = handles.insertArguments(
-        handles.publicLookup().unreflect(method), 0, _array(gateway, java.lang.Object, [words])
-    )
-    as_callable = java.lang.Class.forName("java.util.concurrent.Callable")
-    task = java.util.concurrent.FutureTask(
-        java.lang.invoke.MethodHandleProxies.asInterfaceInstance(as_callable, called)
-    )
+    main = _method(gateway, main_class, "main", [words.getClass()])
+    if not java.lang.reflect.Modifier.isStatic(main.getModifiers()):
+        return java.lang.IllegalStateException("The main method in the given main class must be static")
+    task = java.util.concurrent.FutureTask(_bound(gateway, "java.util.concurrent.Callable", main, [words]))
+    _be_waited_for(gateway, task)
     thread = java.lang.Thread(task, "main")
     thread.setDaemon(False)
     thread.start()
     task.get()
+    return None
+
+
+_held: list[Any] = []
+"""What lives as long as this Python: the connection by whose end the JVM sees it end."""
+
+
+def _be_waited_for(gateway: Any, task: Any) -> None:
+    """Have the JVM, when it ends, give up waiting for `task`, and wait for the end of this Python."""
+    java = gateway.jvm.java
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stream = java.net.Socket("127.0.0.1", server.getsockname()[1]).getInputStream()
+        _held.append(server.accept()[0])
+    cancel = _method(gateway, "java.util.concurrent.FutureTask", "cancel", [java.lang.Boolean.TYPE])
+    read = _method(gateway, "java.io.InputStream", "read", [])
+    for method, arguments in ((cancel, [task, False]), (read, [stream])):
+        hook = java.lang.Thread(_bound(gateway, "java.lang.Runnable", method, arguments))
+        java.lang.Runtime.getRuntime().addShutdownHook(hook)
+
+
+def _method(gateway: Any, of: str, name: str, types: Sequence[Any]) -> Any:
+    lang = gateway.jvm.java.lang
+    loader = lang.Thread.currentThread().getContextClassLoader()
+    return lang.Class.forName(of, True, loader).getMethod(name, _array(gateway, lang.Class, types))
+
+
+def _bound(gateway: Any, interface: str, method: Any, arguments: Sequence[Any]) -> Any:
+    """A method with all its arguments (of one that is not static, first the object) as an object of an interface that
+    has one method."""
+    lang = gateway.jvm.java.lang
+    handles = lang.invoke.MethodHandles
+    given = _array(gateway, lang.Object, arguments)
+    handle = handles.insertArguments(handles.publicLookup().unreflect(method), 0, given)
+    return lang.invoke.MethodHandleProxies.asInterfaceInstance(lang.Class.forName(interface), handle)
+
+
+def halt(code: int) -> None:
+    """End a JVM that is ending, and waits for this Python, with another exit code than its own."""
+    for gateway in _ending:
+        try:
+            gateway.jvm.java.lang.Runtime.getRuntime().halt(code)
+        except (_py4j().Py4JError, OSError):
+            return
+
+
+_ending: list[Any] = []
+"""The gateway to a JVM that ends by itself."""
 
 
 def _array(gateway: Any, of: Any, items: Sequence[Any]) -> Any:

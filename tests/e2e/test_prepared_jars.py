@@ -117,9 +117,7 @@ def test_a_jar_of_a_volume_reads_the_volumes_files_and_runs_its_classes_in_execu
     ("arguments", "message", "code"),
     [
         (["throw"], "java.lang.IllegalStateException: thrown by main", "1"),
-        (["exit", "4"], "The program exited with code 4.", "4"),
         (["exit while Spark is up", "/myapp/in.txt"], "The program exited with code 3.", "3"),
-        (["read", "/myapp/absent.txt"], "java.nio.file.NoSuchFileException: ", "1"),
     ],
 )
 def test_a_failing_jar_is_told_by_its_exception_or_exit_code(
@@ -129,10 +127,6 @@ def test_a_failing_jar_is_told_by_its_exception_or_exit_code(
     assert (found["state"], found["return_code"]) == ("FAILED", code)
     assert found["state_details"][0]["message"].startswith(message)
     assert found["state_details"][0]["type"] == "user_error"
-
-
-def test_an_exit_with_nought_is_a_success(apply: Apply) -> None:
-    assert apply("exit", "0")["state"] == "FINISHED"
 
 
 def test_a_class_that_is_not_there_and_a_jar_that_is_not_there_are_named(apply: Apply) -> None:
