@@ -253,6 +253,13 @@ def test_a_program_that_does_not_exist_is_the_users_error(launch: Launch, api: A
     assert api.reports[0]["error"] == {"type": "ProgramNotFound", "message": sentence, "traceback": ""}
 
 
+def test_a_jar_without_a_jvm_says_so(launch: Launch, api: Api) -> None:
+    done = launch("", api.url, program={"uri": "local:///opt/app/a.jar", "language": "jar", "main_class": "A"})
+    sentence = "The program local:///opt/app/a.jar needs the JVM of spark-submit, and there is none."
+    assert (done.returncode, done.stderr) == (1, f"sparkplane: {sentence}\n")
+    assert api.reports[0]["error"]["message"] == sentence
+
+
 def test_an_argument_below_an_image_root_is_mapped(
     launch: Launch, environ: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
