@@ -29,6 +29,14 @@ class TooLarge(Invalid):
     """The body, or one value in it, is over its limit."""
 
 
+class BodyTooLarge(TooLarge):
+    """The body as a whole is over the limit of all requests."""
+
+
+class UnsupportedMedia(Invalid):
+    """The body is in a form that is not read."""
+
+
 class BlockTooLarge(TooLarge):
     """A block of a file is over its limit."""
 

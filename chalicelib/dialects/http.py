@@ -35,8 +35,11 @@ from chalicelib.core.errors import (
     Malformed,
     NotFound,
     SparkplaneError,
+    TooLarge,
     Unauthenticated,
+    UnsupportedMedia,
 )
+from chalicelib.dialects.packed import unpacked
 from chalicelib.observe import count, logger
 from chalicelib.ports import Key, Ports
 from chalicelib.services.access import Call, admit, credential_of
@@ -76,8 +79,13 @@ class Request:
     parameters: Mapping[str, str]
     query: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
-    body: bytes
+    raw: bytes
     request_id: str = ""
+
+    @cached_property
+    def body(self) -> bytes:
+        """The body, unpacked if it came compressed. Raises Malformed, BodyTooLarge, UnsupportedMedia."""
+        return unpacked(self.raw, self.headers.get("content-encoding", ""))
 
     @cached_property
     def json(self) -> Any:
@@ -194,8 +202,8 @@ class Voice:
 
 
 _PLAIN: Mapping[type[SparkplaneError], int] = {
-    Invalid: 400, Unauthenticated: 401, Forbidden: 403, NotFound: 404, NoSuchRoute: 404, WrongMethod: 405,
-    InvalidState: 409, Conflict: 503,
+    Invalid: 400, TooLarge: 413, UnsupportedMedia: 415, Unauthenticated: 401, Forbidden: 403, NotFound: 404,
+    NoSuchRoute: 404, WrongMethod: 405, InvalidState: 409, Conflict: 503,
 }  # fmt: skip
 
 
@@ -243,7 +251,7 @@ def request_of(event: ChaliceRequest) -> Request:
         parameters=event.uri_params or {},
         query=[(name, value) for name in query for value in query.getlist(name)] if query else [],
         headers={name.lower(): value for name, value in event.headers.items()},
-        body=raw.encode() if isinstance(raw, str) else raw,
+        raw=raw.encode() if isinstance(raw, str) else raw,
         request_id=event.context.get("requestId", ""),
     )
 
@@ -344,10 +352,10 @@ def _written(answer: Answer) -> tuple[dict[str, str], bytes]:
 
 
 def quiet_fields(request: Request) -> dict[str, Any]:
-    """The request's fields for a prefetch, which must not fail: empty when they cannot be parsed."""
+    """The request's fields for a prefetch, which must not fail: empty when they cannot be read."""
     try:
         return request.fields
-    except Malformed:
+    except Invalid:
         return {}
 
 

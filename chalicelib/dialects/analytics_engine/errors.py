@@ -15,6 +15,7 @@ from chalicelib.dialects.http import Answer, Fault, NoSuchRoute, Request, Voice,
 _CODES: Mapping[type[SparkplaneError], tuple[int, str]] = {
     e.Malformed: (400, "invalid_request_body"),
     e.TooLarge: (413, "request_too_large"),
+    e.UnsupportedMedia: (415, "unsupported_media_type"),
     e.Invalid: (400, "invalid_request"),
     e.Gone: (410, "gone"),
     e.NotFound: (404, "not_found"),

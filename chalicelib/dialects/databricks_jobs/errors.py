@@ -11,6 +11,8 @@ from chalicelib.dialects.http import Answer, Fault, NoSuchRoute, Request, Voice,
 _CODES: Mapping[type[SparkplaneError], tuple[int, str]] = {
     e.Malformed: (400, "MALFORMED_REQUEST"),
     e.TooLarge: (413, "MAX_REQUEST_SIZE_EXCEEDED"),
+    e.BodyTooLarge: (413, "MAX_REQUEST_SIZE_EXCEEDED"),
+    e.UnsupportedMedia: (415, "MALFORMED_REQUEST"),
     e.Invalid: (400, "INVALID_PARAMETER_VALUE"),
     e.NotFound: (400, "INVALID_PARAMETER_VALUE"),
     e.InvalidState: (400, "INVALID_STATE"),
