@@ -48,7 +48,8 @@ def launch_of(ports: Ports, run: Run) -> Launch:
     if program.kind is ProgramKind.JAR:
         run, jars = _with_main_jar(run)
         return Launch(run, uri, (), bundled, fetched, jars)
-    staged = (main,) if main and is_fetched(main) else ()
+    # An R script stands among the files wherever it is: they are what tells of R in a request for the bootstrap.
+    staged = (image_uri(main),) if is_fetched(main) or program.kind is ProgramKind.R else ()
     return Launch(run, uri, (), bundled, (*staged, *fetched))
 
 

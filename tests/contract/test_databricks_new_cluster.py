@@ -178,6 +178,7 @@ PREPARED_JARS: dict[str, tuple[Any, str, dict[str, Any]]] = {
         {"uri": "/opt/spark/jars/main.jar", "main_class": MAIN, "language": "jar"},
     ),
     "an R script": (spark_submit("s3://c/main.R", "a"), "", {"uri": "s3://c/main.R", "language": "r"}),
+    "an R script of the image": (spark_submit("/opt/spark/main.R"), "", {"uri": "/opt/spark/main.R", "language": "r"}),
 }
 
 
@@ -195,7 +196,7 @@ def test_before_a_jar_or_r_script_with_init_scripts_the_bootstrap_runs_them(
     options = driver["sparkSubmitParameters"]
     assert options.startswith(f"{jars} --py-files ".lstrip())
     assert "s3://bucket/main/dbfs/init/one.sh,s3://code/two.sh" in options
-    assert ("s3://c/main.R" in options.partition("--files")[2]) == (case == "an R script")
+    assert ("/main.R" in options.partition("--files")[2]) == ("R script" in case)
     assert not {"libraries", "local_cores", "secret_references"} & set(told)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import uuid
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Program
-from tests.e2e.live import Client, Sandbox
+from tests.e2e.live import CLUSTER, Client, Sandbox
+from tests.e2e.test_libraries import put
 
 pytestmark = pytest.mark.skipif(shutil.which("Rscript") is None, reason="there is no R (apt install r-base-core)")
 
@@ -118,3 +120,45 @@ def test_a_script_without_sparkr_is_r_as_it_is_and_quit_is_an_exit_code(client: 
     shown, output = ended(client, program("plain.R", "cat(sum(1:4), '\\n'); quit(status = 3)\n"))
     assert shown["state"] == "FAILED", output
     assert output.startswith("10 \n")
+
+
+PREPARED = """
+words <- commandArgs(trailingOnly = TRUE)
+library(SparkR)
+sparkR.session(appName = words[2])
+lines <- read.text(words[1])
+cat("lines:", count(lines), "\\n")
+writeLines("from R", file.path(dirname(words[1]), "out.txt"))
+if (length(words) > 2) stop(words[3])
+"""
+
+
+def test_a_script_of_a_volume_reads_and_writes_the_volume_and_fails_as_others_do(
+    sandbox: Sandbox, client: Client
+) -> None:
+    put(client, "/volumes/r/jobs/main.R", PREPARED.encode())
+    put(client, "/volumes/r/jobs/in.txt", b"one\ntwo\n")
+    volumes = [{"name": "r::jobs", "mount_path": "/myapp", "read_only": False}]
+
+    def apply(*arguments: str) -> Any:
+        told = {"application": "/myapp/main.R", "arguments": ["/myapp/in.txt", *arguments]}
+        id = client.engine("POST", "/spark_applications", {"application_details": told, "volumes": volumes})
+        return client.await_application(str(id["application_id"]))
+
+    shown = apply("two words")
+    assert (shown["state"], shown.get("return_code")) == ("FINISHED", "0"), shown
+    assert shown["spark_application_id"].startswith("local-")
+    stored = client.ok("GET", "/api/2.0/dbfs/read", params={"path": "/volumes/r/jobs/out.txt"})
+    assert base64.b64decode(stored["data"]) == b"from R\n"
+    shown = apply("again", "the quota is exceeded")
+    assert (shown["state"], shown["return_code"]) == ("FAILED", "1"), shown
+    assert shown["state_details"][0]["message"] == "Error: the quota is exceeded"
+
+
+def test_a_script_of_the_image_has_sparkr_also_where_something_is_prepared_before_it(client: Client) -> None:
+    put(client, "/init-r.sh", b"true\n")
+    cluster = {**CLUSTER, "init_scripts": [{"dbfs": {"destination": "dbfs:/init-r.sh"}}]}
+    task = {"spark_submit_task": {"parameters": [EXAMPLE]}}
+    run = int(client.jobs("runs/submit", {"new_cluster": cluster, **task})["run_id"])
+    assert client.await_end(run)["state"]["result_state"] == "SUCCESS"
+    assert "1 Justin\n" in client.await_output(run, "Justin")

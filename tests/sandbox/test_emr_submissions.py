@@ -177,6 +177,21 @@ def test_the_sparkr_of_the_spark_that_runs_wins(world: World, tmp_path: Path) ->
         shutil.rmtree(world.spark.path / "R")
 
 
+def test_a_program_with_an_r_script_among_its_files_has_sparkr_where_there_is_r(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = f"--files {world.put('main.R', 'x')}"
+
+    def spark_home(**more: str) -> str:
+        job = world.start(parameters=asked, entry_point=world.put("launch.py", "echo $SPARK_HOME"), **exports(**more))
+        assert world.await_end(job)["state"] == "COMPLETED"
+        return world.output(job).strip()
+
+    assert spark_home(PATH=str(tmp_path)) == str(world.spark.path), "it may be no more than a file"
+    monkeypatch.setattr(sparkr, "home", lambda *_: tmp_path)
+    assert spark_home() == str(tmp_path)
+
+
 def test_an_r_that_does_not_take_the_package_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     home = replace(stand_in(tmp_path), extra=tmp_path / "cache" / "image")
     r = tmp_path / "bin" / "Rscript"

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +120,9 @@ def prepare(
     env = _environment(submission, spark, folder, environment)
     if sparkr.is_program(submission.entry_point):
         env["SPARK_HOME"] = str(sparkr.home(spark, conf, env))
+    elif any(sparkr.is_program(file) for file in conf.get("spark.files", "").split(",")):
+        with suppress(BadSubmission):  # an R program that Python starts, or no more than a file
+            env["SPARK_HOME"] = str(sparkr.home(spark, conf, env))
     return Launch(argv, env)
 
 
