@@ -129,6 +129,20 @@ def test_an_index_is_charged_only_when_its_entry_changes(db: Database) -> None:
     assert update("REMOVE g") == {"Table": 1.0, "by-g": 1.0, "keys": 1.0}
 
 
+def test_an_index_costs_in_a_transaction_what_it_costs_outside(db: Database) -> None:
+    def written(g: str) -> dict[str, Any]:
+        answer = db.client.transact_write_items(
+            TransactItems=[{"Put": {"TableName": "T", "Item": sized("a", 1, KB, g=s(g))}}],
+            ReturnConsumedCapacity="INDEXES",
+        )
+        (used,) = answer["ConsumedCapacity"]
+        indexes = {name: one["WriteCapacityUnits"] for name, one in used["GlobalSecondaryIndexes"].items()}
+        return {"all": used["CapacityUnits"], "Table": used["Table"]["WriteCapacityUnits"], **indexes}
+
+    assert written("x") == {"all": 4.0, "Table": 2.0, "by-g": 1.0, "keys": 1.0}
+    assert written("y") == {"all": 6.0, "Table": 2.0, "by-g": 2.0, "keys": 2.0}
+
+
 def test_a_transaction_costs_double_and_a_batch_the_sum(db: Database) -> None:
     transact = db.client.transact_write_items(
         TransactItems=[
