@@ -53,7 +53,7 @@ class Tally:
         BUILTIN_HANDLERS.extend(
             [
                 ("provide-client-params.dynamodb", self._ask_for_units),
-                ("provide-client-params", self._called),
+                ("after-call", self._called),
                 ("after-call.dynamodb", self._answered),
             ]
         )

@@ -67,3 +67,21 @@ def test_binary_values_come_back_as_bytes(wire: Wire) -> None:
     item = {**key("b", 1), "f": {"B": b"\x00\xff"}, "n": {"NULL": True}}
     wire.client.put_item(TableName="T", Item=item)
     assert wire.client.get_item(TableName="T", Key=key("b", 1))["Item"] == item
+
+
+def test_hooks_see_a_call_before_and_after_it(wire: Wire) -> None:
+    seen: list[str] = []
+    events = wire.client.meta.events
+    events.register("provide-client-params.dynamodb", lambda params, **_: {**params, "ReturnConsumedCapacity": "TOTAL"})
+    events.register("after-call.dynamodb", lambda parsed, model, **_: seen.append(model.name))
+    told = wire.client.put_item(**REQUEST)
+    assert (told["ConsumedCapacity"], seen) == ({"TableName": "T", "CapacityUnits": 1.0}, ["PutItem"])
+    assert wire.sent == []
+
+
+def test_a_transaction_that_is_sent_twice_is_applied_once(wire: Wire) -> None:
+    parts = [{"Put": {**REQUEST, "ConditionExpression": "attribute_not_exists(p)"}}]
+    for _ in range(2):
+        wire.client.transact_write_items(TransactItems=parts, ClientRequestToken="once")
+    with pytest.raises(wire.client.exceptions.TransactionCanceledException):
+        wire.client.transact_write_items(TransactItems=parts)

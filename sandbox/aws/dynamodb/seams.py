@@ -12,7 +12,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.core.serialize import BaseJSONSerializer
-from moto.dynamodb import responses
+from moto.dynamodb import models, responses
 from moto.dynamodb.exceptions import (
     ERROR_TYPE_PREFIX,
     DynamodbException,
@@ -21,6 +21,7 @@ from moto.dynamodb.exceptions import (
     MockValidationException,
 )
 from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models import table as table_module
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import StreamShard, Table
 from moto.dynamodb.models.utilities import dynamo_to_dict
@@ -55,6 +56,7 @@ REDEFINING = ("update_table", "update_time_to_live", "update_continuous_backups"
 REFUSED_ACTIONS = ("create_backup", "restore_table_from_backup", "restore_table_to_point_in_time")
 BATCH_WRITE_ITEMS = 25
 TRANSACT_GET_ITEMS = 100
+CONDITIONS = 1000
 
 
 def apply(patches: Patches, storage: Storage) -> None:
@@ -64,6 +66,7 @@ def apply(patches: Patches, storage: Storage) -> None:
     _shards(patches, storage)
     _backends(patches, storage)
     _handlers(patches, storage)
+    _conditions(patches)
     slow = BaseJSONSerializer._serialize_type_structure
     patches.set(BaseJSONSerializer, "_serialize_type_structure", serializer.quick(slow))
 
@@ -81,6 +84,23 @@ def _items(patches: Patches) -> None:
     # sums up the whole item for each attribute that is set, and counts a replaced value with its successor; the size
     # is checked once, when the row is written
     patches.set(LimitedSizeDict, "__setitem__", dict.__setitem__)
+
+
+def _conditions(patches: Patches) -> None:
+    """moto parses a condition anew at each use, twice for each part of a transaction. The outcome has no state."""
+    known: dict[tuple[str | None, str, str], Any] = {}
+
+    def remembered(expression: str | None, names: Any, values: Any) -> Any:
+        key = (expression, repr(names), repr(values))
+        found = known.get(key)
+        if found is None:
+            if len(known) >= CONDITIONS:
+                known.clear()
+            found = known[key] = vanilla(expression, names, values)
+        return found
+
+    vanilla = patches.set(models, "get_filter_expression", remembered)
+    patches.set(table_module, "get_filter_expression", remembered)
 
 
 def _tables(patches: Patches, storage: Storage) -> None:
