@@ -230,6 +230,7 @@ def mount(
     app: Chalice, voice: Voice, operations: Sequence[Operation | OpenOperation], ports: Callable[[], Ports]
 ) -> None:
     """Declare a dialect's routes. `ports` is called at each request (wiring makes them once)."""
+    app.api.binary_types = []  # Chalice refuses bytes to clients that accept JSON only; that is ours to say
     paths = dict.fromkeys(operation.path for operation in operations)
     for path in paths:
         own = {operation.method: operation for operation in operations if operation.path == path}

@@ -224,6 +224,32 @@ def test_what_is_shown_may_load_nothing_from_elsewhere(shown: Service) -> None:
     assert headers["referrer-policy"] == "no-referrer"
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/html", "image/png", "*/*"])
+@pytest.mark.parametrize("content_type", ["application/zip", "application/octet-stream", "image/png", ""])
+def test_bytes_are_shown_whatever_a_client_accepts(shown: Service, accept: str, content_type: str) -> None:
+    shown.relay.answers["/x"] = Relayed(200, {"content-type": content_type} if content_type else {}, b"\x00\xff")
+    path = f"/v4/analytics_engines/{shown.instance()}/{SERVER}/x"
+    answer = shown.alice.request("GET", path, headers={"Accept": accept})
+    assert (answer.status, answer.body) == (200, b"\x00\xff")
+    assert answer.headers["content-type"] == (content_type or "application/octet-stream")
+
+
+def test_a_policy_of_sparks_own_holds_too(shown: Service) -> None:
+    own = "default-src 'self'; script-src 'self' 'nonce-1'"
+    shown.relay.answers["/"] = Relayed(200, {"content-security-policy": own}, SEEN)
+    headers = look(shown, cookie_of(session(shown.alice))).headers
+    assert headers["content-security-policy"].split(", ") == [pages.POLICY, own]
+
+
+def test_what_every_page_of_sparks_loads_is_asked_for_once_in_a_while(shown: Service) -> None:
+    told = {"content-type": "text/javascript", "cache-control": "no-store"}
+    for path, status in (("/static/webui.js", 200), ("/static/none.js", 404), ("/api/v1/version", 200)):
+        shown.relay.answers[path] = Relayed(status, told, b"")
+    cookie = cookie_of(session(shown.alice))
+    kept = [look(shown, cookie, f"ui{path}").headers["cache-control"] for path in shown.relay.answers if path != "/"]
+    assert kept == ["private, max-age=600", "no-store", "no-store"]
+
+
 def test_an_answer_that_lambda_cannot_return_is_a_link_to_it_under_its_own_name(shown: Service) -> None:
     told = {"content-type": "application/zip", "content-disposition": 'attachment; filename="eventLogs-app-1.zip"'}
     body = bytes(range(256)) * 30_000

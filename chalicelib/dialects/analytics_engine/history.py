@@ -87,7 +87,9 @@ def nano_time(ms: int) -> str:
 
 
 PASSED_ON = ("accept", "accept-language", "if-none-match", "if-modified-since")
-PASSED_BACK = ("content-type", "content-disposition", "cache-control", "etag", "last-modified")
+PASSED_BACK = (
+    "content-type", "content-disposition", "content-security-policy", "cache-control", "etag", "last-modified",
+)  # fmt: skip
 
 
 def relay(ports: Ports, call: Call, request: Request) -> Answer:
@@ -99,7 +101,8 @@ def relay(ports: Ports, call: Call, request: Request) -> Answer:
     try:
         if run.state is not RunState.RUNNING:
             raise Unreachable("The history server is starting.", later=True)
-        answer = ports.relay.get(run, _asked(request), {**headers, "x-forwarded-context": base})
+        asked = _asked(request)
+        answer = ports.relay.get(run, asked, {**headers, "x-forwarded-context": base})
     except Unreachable as unreachable:
         status, code = (503, "service_unavailable") if unreachable.later else (501, "not_implemented")
         return _failed(request, status, code, unreachable.message, {"Retry-After": "5"} if unreachable.later else {})
@@ -108,7 +111,7 @@ def relay(ports: Ports, call: Call, request: Request) -> Answer:
         message = f"This is larger than {RELAYED_MOST // 1_000_000} MB. The event logs themselves stand below {logs}/."
         return _failed(request, 413, "response_too_large", message, {})
     history.touch(ports, run)
-    return _passed_back(answer, base)
+    return _passed_back(answer, base, static=answer.status == 200 and asked.startswith("/static/"))
 
 
 def _asked(request: Request) -> str:
@@ -126,10 +129,10 @@ def _failed(request: Request, status: int, code: str, message: str, headers: Map
     return Answer(body, status, headers)
 
 
-def _passed_back(answer: Relayed, base: str) -> Answer:
+def _passed_back(answer: Relayed, base: str, *, static: bool) -> Answer:
     """The history server's answer, with places of its own put below ours."""
     passed = {name.title(): answer.headers[name] for name in PASSED_BACK if name in answer.headers}
-    headers = {**passed, **pages.GUARDED}
+    headers = pages.guarded(passed, static=static)
     if location := answer.headers.get("location"):
         parts = urlsplit(location)
         own = parts.path if parts.path.startswith(base) else f"{base}{parts.path}"
