@@ -17,6 +17,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -295,19 +296,21 @@ def in_parallel(count: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(one, range(count)))
 
 
-def _items(sandbox: Sandbox, partition: str) -> list[dict[str, Any]]:
-    """The items of one partition of the table, read as an administrator would."""
+@cache
+def _dynamodb(endpoint: str, region: str, id: str, secret: str) -> Any:
     import boto3
 
-    told = sandbox.aws()
-    table = boto3.client(
-        "dynamodb",
-        endpoint_url=told["AWS_ENDPOINT_URL"],
-        region_name=told["AWS_REGION"],
-        aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
+    return boto3.client(
+        "dynamodb", endpoint_url=endpoint, region_name=region, aws_access_key_id=id, aws_secret_access_key=secret
     )
-    found = table.query(
+
+
+def _items(sandbox: Sandbox, partition: str) -> list[dict[str, Any]]:
+    """The items of one partition of the table, read as an administrator would."""
+    told = sandbox.aws()
+    found = _dynamodb(
+        told["AWS_ENDPOINT_URL"], told["AWS_REGION"], told["AWS_ACCESS_KEY_ID"], told["AWS_SECRET_ACCESS_KEY"]
+    ).query(
         TableName=told["SPARKPLANE_TABLE"],
         KeyConditionExpression="pk = :p",
         ExpressionAttributeValues={":p": {"S": partition}},

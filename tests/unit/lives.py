@@ -12,9 +12,10 @@ from chalicelib.core.states import RunState
 from chalicelib.ports import Launch
 from chalicelib.services import history
 from chalicelib.services.jobs import Definition, create_job, delete_job
+from chalicelib.services.pools import ensure_pool
 from chalicelib.services.runs import cancel_run
 from chalicelib.services.submission import Request, run_job
-from tests.unit.cloud import HOUR_MS, Cloud, job_spec, spec
+from tests.unit.cloud import HOUR_MS, Cloud, job_spec, runs, spec
 from tests.unit.fakes import Killed
 
 Scenario = Callable[[Cloud], list[RunState]]
@@ -137,6 +138,27 @@ def serves_histories_dies_and_is_stopped(cloud: Cloud) -> list[RunState]:
     return [RunState.FAILED, RunState.CANCELED]
 
 
+def waits_until_another_ends(cloud: Cloud) -> list[RunState]:
+    """Two runs of a pool that holds one; the limit is lowered below what runs, and raised again."""
+
+    def limit(count: int) -> None:
+        insistently(lambda: ensure_pool(cloud.ports, "main", "default", maximum=runs(count)))
+
+    limit(1)
+    for token in ("first", "second"):
+        insistently(lambda token=token: cloud.submit(idempotency=token))  # type: ignore[misc]
+        cloud.play()
+    drivers_become(cloud, "RUNNING")
+    cloud.play()
+    limit(0)
+    drivers_become(cloud, "COMPLETED")
+    cloud.play()
+    limit(1)
+    cloud.play()
+    drivers_become(cloud, "COMPLETED")
+    return [RunState.SUCCEEDED, RunState.SUCCEEDED]
+
+
 def is_refused(cloud: Cloud) -> list[RunState]:
     def no(launch: Launch) -> str:
         return "no such role"
@@ -231,6 +253,7 @@ SCENARIOS: list[Scenario] = [
     times_out,
     fails_and_is_retried,
     serves_histories_dies_and_is_stopped,
+    waits_until_another_ends,
     is_refused,
     loses_its_execution,
     loses_its_job,

@@ -234,8 +234,10 @@ class History:
     # What happens.
 
     def somebody_submits(self) -> None:
-        amount = self.tape.amount(*((4, 4, 2, 1) if self.tape.below(3) else (10, 10, 3, 1)))
-        self.submit(self.pool(), replace(amount, runs=1), delay=max(0, self.tape.below(8) - 4))
+        """Small, large, or one without a driver of its own, which asks for nothing."""
+        kind, delay = self.tape.below(9), max(0, self.tape.below(8) - 4)
+        amount = self.tape.amount(*((10, 10, 3, 1) if kind > 5 else (4, 4, 2, 1)))
+        self.submit(self.pool(), replace(amount, runs=1) if kind else NOTHING, delay)
         self.dispatch()
 
     def many_submit(self) -> None:

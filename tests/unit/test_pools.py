@@ -13,6 +13,7 @@ from chalicelib.core.states import RunState
 from chalicelib.ports import key
 from chalicelib.services.access import Call
 from chalicelib.services.pools import ensure_pool, get_pool, limit_cluster
+from chalicelib.services.runs import cancel_run
 from chalicelib.services.submission import Request, submit
 from tests.unit.cloud import Cloud, runs, spec
 
@@ -129,3 +130,68 @@ def test_pools_of_two_workspaces_with_one_name_are_two_pools(cloud: Cloud) -> No
     assert (accounts["team/default"].maximum, accounts["main/default"].maximum) == (runs(1), runs(2))
     assert isinstance(cloud.store.get(Pool, "team", "default"), Pool)
     assert accounts["team/default"].used == Amount()
+
+
+def test_a_limit_below_what_runs_lets_nothing_start_until_enough_have_ended(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(3))
+    running = [cloud.running() for _ in range(3)]
+    waits = cloud.submit()
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(1))
+    for number, id in enumerate(running):
+        cloud.play()
+        cloud.sweep()
+        assert cloud.state(waits) is RunState.QUEUED
+        assert cloud.ledger.pools["main/default"].used.runs == 3 - number
+        assert {cloud.state(left) for left in running[number:]} == {RunState.RUNNING}
+        cloud.engine.become(cloud.driver(id), "COMPLETED")
+    cloud.play()
+    assert cloud.state(waits) is RunState.LAUNCHING
+    cloud.check_capacity()
+
+
+def test_a_minimum_that_is_promised_while_anothers_surplus_runs_has_what_ends_next(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "owed")
+    ensure_pool(cloud.ports, "main", "default", priority=9)
+    limit_cluster(cloud.ports, "main", runs(2))
+    surplus = [cloud.running() for _ in range(2)]
+    urgent, owed = cloud.submit(), []
+    for _ in range(2):
+        cloud.clock.advance(1)
+        owed.append(cloud.submit(spec(pool="owed")))
+    ensure_pool(cloud.ports, "main", "owed", minimum=runs(1))
+    cloud.play()
+    assert {cloud.state(id) for id in surplus} == {RunState.RUNNING}
+    cloud.engine.become(cloud.driver(surplus[0]), "COMPLETED")
+    cloud.play()
+    assert [cloud.state(id) for id in (*owed, urgent)] == [RunState.LAUNCHING, RunState.QUEUED, RunState.QUEUED]
+    cloud.engine.become(cloud.driver(surplus[1]), "COMPLETED")
+    cloud.play()
+    assert [cloud.state(id) for id in (urgent, owed[1])] == [RunState.LAUNCHING, RunState.QUEUED]
+
+
+def test_a_run_that_is_cancelled_before_its_launch_makes_room_for_the_next_and_has_no_driver(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(1))
+    first = cloud.submit()
+    cloud.clock.advance(1)
+    second = cloud.submit()
+    cloud.deliver("dispatch")
+    assert cloud.state(first) is RunState.GRANTED
+    cancel_run(cloud.ports, cloud.caller, first)
+    cloud.play()
+    assert (cloud.state(first), cloud.state(second)) == (RunState.CANCELED, RunState.LAUNCHING)
+    assert not cloud.engine.drivers_of(cloud.run(first))
+    cloud.check_capacity()
+
+
+def test_the_oldest_that_waits_is_cancelled_and_those_behind_it_start_at_once(cloud: Cloud) -> None:
+    """Nothing of the ledger has changed; the queue has."""
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(9, cores=8000))
+    cloud.running(spec(cores=2))
+    large = cloud.submit(spec(cores=4))
+    cloud.clock.advance(1)
+    small = cloud.submit(spec(cores=1))
+    cloud.play()
+    assert (cloud.state(large), cloud.state(small)) == (RunState.QUEUED, RunState.QUEUED)
+    cancel_run(cloud.ports, cloud.caller, large)
+    cloud.play()
+    assert cloud.state(small) is RunState.LAUNCHING

@@ -10,11 +10,15 @@ from collections.abc import Callable
 
 import pytest
 
+from chalicelib.core.capacity import NOTHING, Amount, Ledger
 from chalicelib.core.states import Intent
+from chalicelib.ports import key
+from chalicelib.services.pools import ensure_pool, limit_cluster
 from chalicelib.services.runs import cancel
+from chalicelib.services.sweep import sweep
 from chalicelib.workers import execution as executions
 from tests.unit import lives
-from tests.unit.cloud import Cloud, spec
+from tests.unit.cloud import CLUSTER, Cloud, runs, spec
 from tests.unit.lives import Scenario
 
 Visitor = Callable[[Cloud], None]
@@ -62,7 +66,22 @@ def the_stream_is_brought_twice(cloud: Cloud) -> None:
 
 
 def others_submit(cloud: Cloud) -> None:
-    cloud.submit(spec("other"))
+    cloud.submit(spec("other"), park_oversized=True)
+    cloud.deliver("dispatch")
+
+
+def limits_are_lowered_below_what_runs_and_raised_again(cloud: Cloud) -> None:
+    most = cloud.ledger.pools["main/default"].maximum
+    for maximum in (runs(0), most):
+        ensure_pool(cloud.ports, "main", "default", maximum=maximum)
+        limit_cluster(cloud.ports, "main", maximum)
+        cloud.deliver("dispatch", again=True)
+    limit_cluster(cloud.ports, "main")
+
+
+def another_pool_is_promised_a_minimum(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "owed", minimum=runs(2), priority=1)
+    cloud.submit(spec(pool="owed"))
     cloud.deliver("dispatch")
 
 
@@ -71,6 +90,7 @@ LIVES = [
     lives.is_cancelled_while_it_runs,
     lives.fails_and_is_retried,
     lives.loses_its_job,
+    lives.waits_until_another_ends,
 ]
 VISITORS = [
     somebody_cancels,
@@ -81,6 +101,8 @@ VISITORS = [
     the_driver_ends,
     the_stream_is_brought_twice,
     others_submit,
+    limits_are_lowered_below_what_runs_and_raised_again,
+    another_pool_is_promised_a_minimum,
 ]
 
 
@@ -107,3 +129,29 @@ def test_the_books_stay_in_order_whoever_acts_between_two_calls(scenario: Scenar
             played(scenario, number, visitor)
         except Exception as error:
             raise AssertionError(f"{visitor.__name__} before call {number}") from error
+
+
+def swept(visitor: Visitor, at: int, drift: Amount) -> int:
+    """A sweep of a cluster where one runs and one waits, with somebody who acts before one of its calls."""
+    cloud = Cloud()
+    ensure_pool(cloud.ports, "main", "default", maximum=runs(9))
+    cloud.running()
+    limit_cluster(cloud.ports, "main", runs(9))
+    cloud.submit()
+    cloud.store.records[key(Ledger, CLUSTER)] = cloud.ledger.hold("main/default", drift)
+    cloud.tripwire.admit(at, lambda: visitor(cloud))
+    drifts = sweep(cloud.ports, CLUSTER).drifts
+    assert bool(drifts) is (drift != NOTHING), "what was right was repaired, or what was wrong was not"
+    calls = cloud.tripwire.calls
+    cloud.tripwire.disarm()
+    cloud.check_capacity()
+    cloud.settle()
+    cloud.check_over()
+    return calls
+
+
+@pytest.mark.parametrize("drift", [NOTHING, Amount(1000, 1024, 0, 1)], ids=["exact", "amiss"])
+@pytest.mark.parametrize("visitor", [v for v in VISITORS if "sweep" not in v.__name__])
+def test_a_recount_is_right_whoever_grants_ends_or_changes_limits_meanwhile(visitor: Visitor, drift: Amount) -> None:
+    for number in range(1, swept(lambda cloud: None, 0, drift) + 1):
+        swept(visitor, number, drift)
