@@ -140,6 +140,30 @@ def test_surplus_leaves_room_for_the_minimum_of_a_pool_that_has_somebody_waiting
     assert granted(ledger, {"m/owed": [], "m/big": [Row(2, 0, cores(2))]}) == [2]
 
 
+def test_what_is_kept_for_a_minimum_is_no_more_than_its_pool_may_hold() -> None:
+    owed = PoolAccount(maximum=upto(3), minimum=Amount(8, 0, 0, 0))
+    ledger = Ledger("c", Amount(10, 4, 0, 9), {"m/owed": owed, "m/big": PoolAccount()})
+    queues = {"m/owed": [Row(1, 0, Amount(3, 4, 0, 1))], "m/big": [Row(2, 1, Amount(7, 0, 0, 1))]}
+    held = ledger.hold("m/big", Amount(memory=1))
+    assert granted(held, queues) == [2]
+    assert granted(held, {**queues, "m/big": [Row(2, 1, Amount(8, 0, 0, 1))]}) == []
+
+
+def test_what_one_pool_holds_beyond_its_minimum_is_not_taken_from_what_is_kept_for_another() -> None:
+    ledger = Ledger("c", Amount(9, 1, 3, 9), {
+        "m/rich": PoolAccount(minimum=Amount(4, 0, 1, 0), used=Amount(0, 1, 2, 1)),
+        "m/owed": PoolAccount(minimum=Amount(0, 0, 1, 0)),
+        "m/other": PoolAccount(priority=9),
+    })  # fmt: skip
+    queues = {
+        "m/rich": [Row(1, 0, Amount(2, 1, 0, 1))],
+        "m/owed": [Row(2, 1, Amount(0, 1, 1, 1))],
+        "m/other": [Row(3, 2, Amount(0, 0, 1, 1))],
+    }
+    assert granted(ledger, queues) == []
+    assert granted(ledger, {**queues, "m/owed": []}) == [3]
+
+
 def test_two_pools_whose_runs_are_larger_than_their_minimums_do_not_wait_for_each_other() -> None:
     half = PoolAccount(minimum=Amount(5, 0, 0, 1))
     ledger = Ledger("c", upto(10), {"m/a": half, "m/b": half})
