@@ -344,6 +344,7 @@ class Run:
     generation: int = 1
     engine_id: str = ""
     application_id: str = ""
+    application_name: str = ""
     engine_version: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
     hidden: bool = False

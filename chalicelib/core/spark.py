@@ -373,3 +373,12 @@ def application_id_in(log: str) -> str:
     """The Spark application's id as a driver's own log names it, empty when it does not."""
     found = _APPLICATION_ID.search(log)
     return found[0] if found else ""
+
+
+_APPLICATION_NAME = re.compile(r" SparkContext: Submitted application: (.{1,256})")
+
+
+def application_name_in(log: str) -> str:
+    """The name that a program gave its Spark application, as a driver's own log tells it; empty when it does not."""
+    found = _APPLICATION_NAME.search(log)
+    return found[1].strip() if found else ""

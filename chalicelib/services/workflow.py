@@ -19,7 +19,7 @@ from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_external_name
 from chalicelib.core.model import IN_PYTHON, ProgramKind, Report, Run, Trigger, Waiter
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, exit_code, next_attempt, outcome
-from chalicelib.core.spark import application_id_in
+from chalicelib.core.spark import application_id_in, application_name_in
 from chalicelib.core.states import HOLDING, Intent, RunState
 from chalicelib.ports import Clash, Engine, EngineJob, EngineRefused, Ports, Put, key
 from chalicelib.services.engines import engine_of
@@ -186,6 +186,7 @@ def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | Non
         after = replace(
             transitions.end(found, ended, ports.clock.now()),
             application_id=found.application_id or application_id_in(log),
+            application_name=_own_name(ports, found),
             report=found.report if code is None else {**found.report, "exit_code": code},
         )
         try:
@@ -230,6 +231,11 @@ def _evidence(ports: Ports, run: Run, log: str) -> Evidence:
 
 def _noted(end: Mapping[str, str] | None) -> Outcome | None:
     return Outcome(RunState(end["state"]), end["reason"], end["message"]) if end else None
+
+
+def _own_name(ports: Ports, run: Run) -> str:
+    """The name that an R program gave its Spark application: SparkR's wins over the submission's conf."""
+    return application_name_in(driver_log(ports, run, "stderr")) if run.spec.program.kind is ProgramKind.R else ""
 
 
 def _diagnosis(ports: Ports, run: Run, log: str) -> str:

@@ -66,6 +66,7 @@ def test_the_documented_example_prints_its_teenagers_and_names_itself_in_its_eve
     shown, output = ended(client, EXAMPLE, conf=logged)
     assert (shown["state"], shown["return_code"]) == ("FINISHED", "0"), output
     assert "    name\n1 Justin\n" in output
+    assert shown["spark_application_name"] == "SparkR-DataFrame-example"
     s3, bucket = sandbox.s3(), sandbox.aws()["SPARKPLANE_BUCKET"]
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]

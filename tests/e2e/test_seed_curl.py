@@ -172,6 +172,7 @@ def test_the_three_sample_applications_end_as_they_must(curl: Curl, sandbox: San
     else:
         assert (r["state"], r["return_code"]) == ("FINISHED", "0")
         assert r["spark_application_id"].startswith("local-")
+        assert r["spark_application_name"] == "SparkR-DataFrame-example"  # as the document's own sample has it
 
     status = curl("-X", "GET", f"{url}/{ids[0]}/status", *header)
     assert (status["id"], status["state"]) == (ids[0], "FINISHED")

@@ -316,6 +316,17 @@ def test_an_r_programs_error_is_on_its_standard_output_and_not_what_it_caught(cl
     drivers_become(cloud, "FAILED", failure="USER_ERROR")
     cloud.settle()
     assert cloud.run(id).message == "Error: no quota"
+    assert not cloud.run(id).application_name
+
+
+def test_an_r_program_names_its_application_itself(cloud: Cloud) -> None:
+    id = cloud.running(replace(spec(), program=Program(ProgramKind.R, "s3://bucket/a.R")))
+    log = b"26/01/01 00:00:00 INFO SparkContext: Submitted application: My own name\n" + b"26/01/01 INFO X: y\n" * 9000
+    cloud.blobs.bodies["err"] = gzip.compress(log)
+    cloud.engine.logs[f"main.{id}", "stderr"] = ("err",)
+    drivers_become(cloud, "COMPLETED")
+    cloud.settle()
+    assert (cloud.state(id), cloud.run(id).application_name) == (RunState.SUCCEEDED, "My own name")
 
 
 def test_a_log_that_still_grows_is_read_as_far_as_it_goes(cloud: Cloud) -> None:

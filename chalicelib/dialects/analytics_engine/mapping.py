@@ -213,7 +213,7 @@ def _shared(run: Run, uuid: str) -> dict[str, Any]:
         "state": application_state(run),
         **{name: long_time(ms) for name, ms in times.items() if ms},
         **({"spark_application_id": run.application_id} if run.application_id else {}),
-        "spark_application_name": run.spec.name,
+        "spark_application_name": run.application_name or run.spec.name,
     }
 
 
