@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from chalicelib.admin_pools import settings_of
 from chalicelib.core.errors import AlreadyExists, Invalid, NotFound
 from chalicelib.core.model import Principal, Role
 from chalicelib.dialects.analytics_engine.declared import all_wanted, entries_of, shown, wanted_of
@@ -30,7 +31,7 @@ def _call(args: argparse.Namespace) -> Call:
 def create_instance(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
     """Make an instance; one that exists is an error."""
     told = {"max_cores": args.cores, "max_memory": args.memory, "spark_version": args.spark_version}
-    conf = dict(setting.partition("=")[::2] for setting in args.conf)
+    conf = settings_of(args.conf)
     wanted = wanted_of(
         {"name": args.name, **{name: value for name, value in told.items() if value}, "default_configs": conf},
         ports.settings.uri_schemes,

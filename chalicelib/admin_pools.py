@@ -6,6 +6,7 @@
     python -m chalicelib.admin pool list
     python -m chalicelib.admin pool set --pool etl --scheduler yunikorn --queue root.etl
     python -m chalicelib.admin cluster limit --cores 512 --memory 4Ti
+    python -m chalicelib.admin cluster show
 
 Three groups of limits, each in cores, memory and GPUs: what all runs of a pool may hold together (`--cores`, also
 `--max-cores`, and so on; `--runs` is how many), what it is guaranteed (`--min-cores`…; 0 is nothing) and what one run
@@ -15,15 +16,17 @@ may ask (`--app-cores`…). `unlimited` removes a limit; what is not given stays
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from chalicelib.core.capacity import DIMENSIONS, EVERYTHING, UNLIMITED, Amount, PoolAccount, in_words
+from chalicelib.core.capacity import DIMENSIONS, UNLIMITED, Amount, PoolAccount, in_words
+from chalicelib.core.conf import check_name
 from chalicelib.core.errors import Invalid, NotFound
 from chalicelib.core.model import Placement, Pool, Principal, Role
-from chalicelib.core.quantities import parse_cpu, parse_memory
-from chalicelib.core.spark import SCHEDULERS, check_conf, check_placement, release_for
+from chalicelib.core.quantities import memory_with_unit, parse_cpu
+from chalicelib.core.spark import SCHEDULERS, check_placement, release_for
+from chalicelib.dialects.analytics_engine.mapping import default_conf
 from chalicelib.ports import Ports
 from chalicelib.services import access, pools
 from chalicelib.services.pools import instance_id
@@ -50,7 +53,7 @@ def set_pool(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
         for group, limits in ((MAXIMUM, now.maximum), (MINIMUM, now.minimum), (APPLICATION, now.application))
     )
     _check(replace(now, maximum=maximum, minimum=minimum))
-    defaults = _defaults(args, known.pool)
+    defaults = _defaults(ports, args, known.pool)
     if args.limit_virtual_cluster:
         placement = defaults.get("placement", known.pool.placement)
         _hand_over(placement.virtual_cluster, maximum.runs)
@@ -90,26 +93,38 @@ def _check(account: PoolAccount) -> None:
 
 def _known(ports: Ports, args: argparse.Namespace) -> pools.PoolView:
     """The pool as it is, or as a new one begins."""
-    if "/" in args.pool or not 0 < len(args.pool) <= 100:
-        raise Invalid(f"{args.pool!r} cannot be a pool's name.", field="--pool")
+    pools.check_pool_name(args.pool, field="--pool")
     try:
         return pools.get_pool(ports, _call(args), args.pool)
     except NotFound:
         return pools.PoolView(Pool(args.workspace, args.pool, 0), PoolAccount())
 
 
-def _defaults(args: argparse.Namespace, pool: Pool) -> dict[str, Any]:
+def settings_of(texts: Sequence[str]) -> dict[str, str]:
+    """The settings in texts of the form NAME=VALUE. Raises Invalid."""
+    told: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise Invalid(f"--conf: {text!r} is not of the form NAME=VALUE.", field="--conf")
+        check_name(name, field="--conf")
+        told[name] = value
+    return told
+
+
+def _defaults(ports: Ports, args: argparse.Namespace, pool: Pool) -> dict[str, Any]:
     """What is given of a pool's own fields; a setting without a value is taken out of its conf."""
     told = {field.name: getattr(args, field.name) for field in fields(Placement)}
     placed = {name: value for name, value in told.items() if value is not None}
     check_placement(replace(pool.placement, **placed))
-    conf = {**pool.conf, **dict(setting.partition("=")[::2] for setting in args.conf)}
-    check_conf(conf, field="--conf")
+    conf = {name: value for name, value in {**pool.conf, **settings_of(args.conf)}.items() if value}
+    if args.conf:
+        default_conf(conf, ports.settings.uri_schemes, field="--conf")
     if args.spark_version:
         release_for(args.spark_version, field="--spark-version")
     return {
         **({"placement": replace(pool.placement, **placed)} if placed else {}),
-        **({"conf": {name: value for name, value in conf.items() if value}} if args.conf else {}),
+        **({"conf": conf} if args.conf else {}),
         **({"spark_version": args.spark_version} if args.spark_version is not None else {}),
     }
 
@@ -133,7 +148,7 @@ def _limit(dimension: str, text: str, group: str) -> int:
     if dimension == "cores":
         return parse_cpu(text, field=field)
     if dimension == "memory":
-        return parse_memory(text, field=field)
+        return memory_with_unit(text, field=field)
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise Invalid(f"{field}: {text!r} is not a whole number.", field=field)
     return int(text)
@@ -183,10 +198,17 @@ def _amount(amount: Amount) -> dict[str, Any]:
 
 
 def limit_cluster(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
-    """Set what all pools together may hold; what is not given is unlimited."""
-    total = _limits(args, MAXIMUM, EVERYTHING)
-    pools.limit_cluster(ports, args.workspace, total)
-    return {"cluster": ports.settings.cluster, "total": _amount(total)}
+    """Set what all pools together may hold; what is not given stays."""
+    now = pools.cluster_total(ports)
+    total = _limits(args, MAXIMUM, now)
+    if total != now:
+        pools.limit_cluster(ports, args.workspace, total)
+    return show_cluster(ports, args)
+
+
+def show_cluster(ports: Ports, args: argparse.Namespace) -> dict[str, Any]:
+    """What all pools together may hold."""
+    return {"cluster": ports.settings.cluster, "total": _amount(pools.cluster_total(ports))}
 
 
 def add_to(subjects: Any, verb: Any) -> None:
@@ -218,6 +240,7 @@ def add_to(subjects: Any, verb: Any) -> None:
     verb(pool, "list", list_pools)
     cluster = subjects.add_parser("cluster", help="all pools together").add_subparsers(required=True, metavar="VERB")
     _add_limits(verb(cluster, "limit", limit_cluster))
+    verb(cluster, "show", show_cluster)
 
 
 def _add_limits(verb: argparse.ArgumentParser) -> None:

@@ -10,7 +10,9 @@ from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
 from chalicelib.core.model import Files, Run
 from chalicelib.core.paths import marker
+from chalicelib.core.policy import Outcome
 from chalicelib.core.spark import start_job_run
+from chalicelib.core.states import RunState
 from chalicelib.ports import EngineJob, EngineRefused, Launch
 
 LIVE_STATES = ["PENDING", "SUBMITTED", "RUNNING", "CANCEL_PENDING"]
@@ -35,25 +37,28 @@ class EmrEngine:
         emr = client("emr-containers")
         run, placement = launch.run, launch.run.spec.placement
         cluster = placement.virtual_cluster or self._cluster
-        request = start_job_run(
-            run.spec,
-            workspace=run.workspace,
-            run=run.id,
-            entry_point=launch.entry_point,
-            arguments=launch.arguments,
-            extra=Files(jars=launch.jars, py_files=launch.py_files, files=launch.files),
-            virtual_cluster=cluster,
-            role=placement.execution_role or self._role,
-            log_uri=f"s3://{self._bucket}/{_log_prefix(run)}",
-            files_uri=f"s3://{self._bucket}/{marker(run.workspace, '/')}",
-            image=self._image,
-        )
         try:
+            request = start_job_run(
+                run.spec,
+                workspace=run.workspace,
+                run=run.id,
+                entry_point=launch.entry_point,
+                arguments=launch.arguments,
+                extra=Files(jars=launch.jars, py_files=launch.py_files, files=launch.files),
+                virtual_cluster=cluster,
+                role=placement.execution_role or self._role,
+                log_uri=f"s3://{self._bucket}/{_log_prefix(run)}",
+                files_uri=f"s3://{self._bucket}/{marker(run.workspace, '/')}",
+                image=self._image,
+            )
             return self._join(cluster, emr.start_job_run(**request)["id"])
-        except emr.exceptions.ValidationException as refused:
-            raise EngineRefused(_reason(refused)) from None
-        except emr.exceptions.ResourceNotFoundException as refused:
-            raise EngineRefused(_reason(refused)) from None
+        except Invalid as invalid:
+            raise EngineRefused(invalid.message) from None
+        except Exception as error:
+            refused = _refusal(error)
+            if refused is None:
+                raise
+            raise refused from None
 
     def find(self, run: Run) -> EngineJob | None:
         """See Engine.find."""
@@ -121,8 +126,27 @@ def _log_prefix(run: Run) -> str:
     return f"{run.workspace}/logs"
 
 
-def _reason(refused: Any) -> str:
-    return str(refused.response["Error"].get("Message", refused))
+_REFUSALS = frozenset({"ValidationException", "ResourceNotFoundException", "AccessDeniedException"})
+"""EMR's errors that stay as they are however often the same is asked: they end the run. All others may pass."""
+
+
+def _refusal(error: Exception) -> EngineRefused | None:
+    """The error of StartJobRun as a refusal, if it is one: EMR's own, or botocore's, which does not even send what the
+    API's model forbids. What the deployment is not allowed is no fault of the program."""
+    from botocore.exceptions import ClientError, ParamValidationError
+
+    if isinstance(error, ParamValidationError):
+        return EngineRefused(" ".join(str(error).split()))
+    told = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+    if told.get("Code") not in _REFUSALS:
+        return None
+    reason = str(told.get("Message") or error)
+    if told["Code"] != "AccessDeniedException":
+        return EngineRefused(reason)
+    return EngineRefused(reason, Outcome(RunState.INTERNAL_ERROR, "ACCESS_DENIED", f"{_NOT_STARTED}: {reason}"))
+
+
+_NOT_STARTED = "The driver could not be started"
 
 
 def limit_virtual_cluster(cluster: str, runs: int) -> None:

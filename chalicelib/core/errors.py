@@ -69,6 +69,10 @@ class NotFound(SparkplaneError):
 class Gone(NotFound):
     """It was there and has been deleted."""
 
+    def __init__(self, kind: str, id: object, *, field: str = "") -> None:
+        super().__init__(kind, id, field=field)
+        self.message = f"{kind} {id} was deleted."
+
 
 class InvalidState(SparkplaneError):
     """The thing exists, but its state does not allow this."""

@@ -23,16 +23,24 @@ MAX_MILLICORES = 10**9
 def parse_memory(text: object, *, field: str, bare: str = "m") -> int:
     """MiB of a memory text, rounded up. A number without a unit counts in `bare` (Spark's rule is MiB).
 
-    Raises Invalid for anything else, for zero and below, and above a pebibyte.
+    Raises Invalid for anything else, below one MiB, and above a pebibyte.
     """
     match = _MEMORY.fullmatch(str(text).strip()) if isinstance(text, str | int) and not isinstance(text, bool) else None
     if not match:
         raise Invalid(f"{field}: {text!r} is not an amount of memory such as 512m, 4g or 20Gi.", field=field)
     unit = (match["unit"] or bare).lower()
-    mib = -(-Fraction(match["number"]) * _UNIT_KIB[unit] // 1024)
-    if not 0 < mib <= MAX_MIB:
-        raise Invalid(f"{field}: {text!r} is out of range.", field=field)
-    return int(mib)
+    kib = Fraction(match["number"]) * _UNIT_KIB[unit]
+    if not 1024 <= kib <= 1024 * MAX_MIB:
+        told = "less than one mebibyte" if kib < 1024 else "out of range"
+        raise Invalid(f"{field}: {text!r} is {told}.", field=field)
+    return int(-(-kib // 1024))
+
+
+def memory_with_unit(text: object, *, field: str) -> int:
+    """`parse_memory`, but a number without a unit is refused: it means bytes to some and mebibytes to others."""
+    if re.fullmatch(r"\s*[\d.]+\s*", str(text)):
+        raise Invalid(f"{field}: {text!r} has no unit; write it as 20Gi or 4G.", field=field)
+    return parse_memory(text, field=field)
 
 
 def format_memory(mib: int) -> str:
@@ -68,4 +76,15 @@ def whole_number(text: object, *, field: str, most: int = 1000) -> int:
     raw = str(text).strip() if isinstance(text, str | int) and not isinstance(text, bool) else ""
     if not re.fullmatch(r"[0-9]{1,9}", raw) or int(raw) > most:
         raise Invalid(f"{field}: {text!r} is not a whole number up to {most}.", field=field)
+    return int(raw)
+
+
+MAX_COUNT = 1_000_000
+
+
+def count_of(text: object, *, field: str) -> int:
+    """A number of things such as executors, of which there is at least one. Raises Invalid."""
+    raw = str(text).strip() if isinstance(text, str | int) and not isinstance(text, bool) else ""
+    if not re.fullmatch(r"[0-9]{1,9}", raw) or not 1 <= int(raw) <= MAX_COUNT:
+        raise Invalid(f"{field}: {text!r} is not a whole number from 1 to {MAX_COUNT}.", field=field)
     return int(raw)

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from chalicelib.core.conf import check_conf
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
 from chalicelib.core.model import IN_PYTHON, Files, Placement, Program, ProgramKind, RunKind, RunSpec, Size
-from chalicelib.core.quantities import format_memory, parse_memory, whole_cores, whole_number
+from chalicelib.core.quantities import count_of, format_memory, parse_memory, whole_cores, whole_number
 from chalicelib.core.uris import is_pattern
 
 RELEASES: Mapping[str, str] = {
@@ -28,31 +29,23 @@ row, as the closest newer one; a version that is newer than all is refused."""
 RUN_TAG = "sparkplane-run"
 """The tag of EMR's job run that names the run; no user's tag may begin as it does."""
 
-ENTRY_POINT_LIMIT = 256
-"""Characters of an entry point that EMR takes."""
+ENTRY_POINT_LIMIT, ARGUMENT_LIMIT = 256, 10_280
+"""Characters of an entry point that EMR takes, and of one argument, which must not be blank."""
 
 
 def bootstrapped(spec: RunSpec) -> bool:
     """Whether our bootstrap starts the program: one in Python always, a JAR or an R script when something is to be done
-    where the driver runs before it can start. The engine starts all others as they are, which is quicker."""
-    if spec.program.kind not in {ProgramKind.JAR, ProgramKind.R}:
-        return spec.program.kind in IN_PYTHON
+    where the driver runs before it can start, or when EMR does not take its arguments. The engine starts all others as
+    they are, which is quicker."""
+    program = spec.program
+    if program.kind not in {ProgramKind.JAR, ProgramKind.R}:
+        return program.kind in IN_PYTHON
+    if not all(argument.strip() and len(argument) <= ARGUMENT_LIMIT for argument in program.arguments):
+        return True
     return bool(spec.volumes or spec.preparation.init_scripts) or is_pattern(spec.main_file)
 
 
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?")
-
-IDENTITY_CONF = re.compile(
-    r"spark\.(master|submit\.deployMode|app\.id"
-    r"|kubernetes\.(namespace|context|container\.image.*|(driver|executor)\.(container\.image|podTemplate.*|secret.*|volumes.*|pod\.name)"
-    r"|authenticate\..*|(driver|executor)\.(service|scheduler).*|driver\.label\.sparkplane-.*|file\.upload\.path"
-    r"|(driver|executor)\.limit.*"
-    r"|(driver|executor)\.request\.cores|scheduler\..*|(driver|executor)\.pod\.featureSteps|(driver|executor)\.label\.queue"
-    r"|(driver|executor)\.(label|annotation)\.(yunikorn\.apache\.org|scheduling\.volcano\.sh|scheduling\.k8s\.io)/.*)"
-    r"|hadoop\.fs\.s3.*(?i:access|secret|session|credentials|assumed).*)"
-)
-"""Settings that decide who a driver is, where it runs, and what it takes beyond what it was granted. A user's conf may
-not contain them (DESIGN, section 7)."""
 
 _BOTH = ("driver", "executor")
 
@@ -91,13 +84,6 @@ def scheduler_conf(placement: Placement) -> dict[str, str]:
         named["spark.kubernetes.scheduler.volcano.podGroupTemplateFile"] = placement.pod_group
         said["pod.featureSteps"] = "org.apache.spark.deploy.k8s.features.VolcanoFeatureStep"
     return {**named, **{f"spark.kubernetes.{pod}.{name}": value for pod in _BOTH for name, value in said.items()}}
-
-
-def check_conf(conf: Mapping[str, str], *, field: str) -> None:
-    """Refuse a conf that would change identity, namespace, service account, image, pod template or volumes."""
-    for name in conf:
-        if IDENTITY_CONF.fullmatch(name):
-            raise Invalid(f"{field}: {name} is set by the platform and cannot be overridden.", field=field)
 
 
 def release_for(version: str, *, field: str = "spark_version") -> str:
@@ -191,7 +177,8 @@ def _value(option: str, words: list[str], field: str) -> str:
 def _size(option: str, value: str, field: str) -> int:
     if option.endswith("-memory"):
         return parse_memory(value, field=f"{field} {option}")
-    return whole_cores(value, field=f"{field} {option}")
+    parse = count_of if option == "--num-executors" else whole_cores
+    return parse(value, field=f"{field} {option}")
 
 
 def split_list(text: str) -> tuple[str, ...]:
@@ -212,8 +199,8 @@ _SIZE_CONF = {
     "spark.driver.memory": ("driver_memory", parse_memory),
     "spark.executor.cores": ("executor_cores", whole_cores),
     "spark.executor.memory": ("executor_memory", parse_memory),
-    "spark.executor.instances": ("executors", whole_cores),
-    "spark.dynamicAllocation.maxExecutors": ("executors_max", whole_cores),
+    "spark.executor.instances": ("executors", count_of),
+    "spark.dynamicAllocation.maxExecutors": ("executors_max", count_of),
     "spark.driver.resource.gpu.amount": ("driver_gpus", whole_number),
     "spark.executor.resource.gpu.amount": ("executor_gpus", whole_number),
 }
@@ -253,14 +240,18 @@ def start_job_run(
 ) -> dict[str, Any]:
     """The body of EMR on EKS's StartJobRun.
 
-    Sizes and conf travel as the `spark-defaults` classification, files and packages as spark-submit parameters; the
-    name and the client token are the run's external name, so a second request starts nothing. `files_uri` is where the
+    Sizes and conf travel as the `spark-defaults` classification, files and packages as spark-submit parameters, and
+    with them what EMR does not take as a property (`_carried`); the name and the client token are the run's external
+    name, so a second request starts nothing. `files_uri` is where the
     workspace's files (`dbfs:/`) are. `image` is the owner's container image, with `{release}` where the release's name
     stands (`emr-7.12.0`); empty for EMR's own.
     """
     name, release = external_name(workspace, run), release_for(spec.spark_version)
     own = {"spark.kubernetes.container.image": image.replace("{release}", release.removesuffix("-latest"))}
-    driver: dict[str, Any] = {"entryPoint": entry_point, "sparkSubmitParameters": _parameters(spec, extra)}
+    conf = {**_mount(files_uri), **_properties(spec), **(own if image else {})}
+    properties, options = _carried(conf)
+    parameters = shlex.join([*_options(spec, extra), *options])
+    driver: dict[str, Any] = {"entryPoint": entry_point, "sparkSubmitParameters": parameters}
     if arguments:
         driver["entryPointArguments"] = list(arguments)
     return {
@@ -272,10 +263,7 @@ def start_job_run(
         "jobDriver": {"sparkSubmitJobDriver": {k: v for k, v in driver.items() if v}},
         "configurationOverrides": {
             "applicationConfiguration": [
-                {
-                    "classification": "spark-defaults",
-                    "properties": {**_mount(files_uri), **_properties(spec), **(own if image else {})},
-                }
+                {"classification": "spark-defaults", "properties": properties},
             ],
             "monitoringConfiguration": {
                 "persistentAppUI": "DISABLED",
@@ -284,6 +272,42 @@ def start_job_run(
         },
         "tags": {**spec.tags, RUN_TAG: name},
     }
+
+
+MAX_PROPERTIES, MAX_PROPERTY, MAX_PARAMETERS = 100, 1024, 102_400
+"""What EMR takes: properties of a classification, characters of a property's name or value, neither of which may be
+blank, and characters of all spark-submit parameters (the API's own model of StartJobRun)."""
+
+ROOM = 8192
+"""Characters of the parameters that are kept free of a user's conf at submission, for what a launch adds."""
+
+
+def _carried(conf: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The conf as properties and, where EMR takes no such property or no more of them, as `--conf` options. Of those
+    that are too many, the last go, and first the ones that stand without quotes."""
+    taken = [name for name, value in conf.items() if _is_property(name) and _is_property(value)]
+    quoted = {name for name in taken if shlex.quote(conf[name]) != conf[name]}
+    kept = set(sorted(taken, key=lambda name: name not in quoted)[:MAX_PROPERTIES])
+    properties = {name: value for name, value in conf.items() if name in kept}
+    options = [word for name in conf if name not in kept for word in ("--conf", f"{name}={conf[name]}")]
+    return properties, options
+
+
+def _is_property(text: str) -> bool:
+    return bool(text.strip()) and len(text) <= MAX_PROPERTY
+
+
+def check_carried(spec: RunSpec, *, field: str) -> None:
+    """Refuse a conf (and a native program's environment, which travels with it) that is too large for StartJobRun.
+    Raises Invalid."""
+    words = [*_options(spec, Files()), *_carried({**_mount("s3:"), **_properties(spec)})[1]]
+    most = MAX_PARAMETERS - ROOM
+    if len(shlex.join(words)) > most:
+        raise Invalid(
+            f"{field}: what does not fit into {MAX_PROPERTIES} properties of {MAX_PROPERTY} characters has more than "
+            f"{most:,} characters, together with the lists of files.",
+            field=field,
+        )
 
 
 def _mount(files_uri: str) -> dict[str, str]:
@@ -302,7 +326,7 @@ _LISTED_IN = {
 }
 
 
-def _parameters(spec: RunSpec, extra: Files) -> str:
+def _options(spec: RunSpec, extra: Files) -> list[str]:
     """The options. Where something is added to a list that only the conf has, the conf's is repeated: the option
     replaces it."""
     native = spec.program.main_class and not bootstrapped(spec)
@@ -315,7 +339,7 @@ def _parameters(spec: RunSpec, extra: Files) -> str:
         joined = ",".join(dict.fromkeys(items))
         if joined:
             words += [option, joined]
-    return shlex.join(words)
+    return words
 
 
 def _properties(spec: RunSpec) -> dict[str, str]:
@@ -341,7 +365,9 @@ def _properties(spec: RunSpec) -> dict[str, str]:
         f"spark.kubernetes.driver.volumes.emptyDir.volume-{number}.mount.path": volume.mount_path
         for number, volume in enumerate(spec.volumes)
     }
-    return {"spark.app.name": spec.name, **mounts, **sized, **_environment(spec), **spec.conf, **final}
+    name = " ".join(spec.name.splitlines()).strip()
+    named = {"spark.app.name": name} if name else {}
+    return {**named, **mounts, **sized, **_environment(spec), **spec.conf, **final}
 
 
 _INTERPRETERS = frozenset({"PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"})

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chalicelib.core.conf import check_conf
 from chalicelib.core.errors import AlreadyExists, Conflict, Invalid, InvalidState, NotFound, TooLarge
 from chalicelib.core.ids import RANDOM_BITS, from_uuid, make_id, to_uuid
 from chalicelib.core.model import (
@@ -26,7 +27,6 @@ from chalicelib.core.model import (
     WorkspaceObject,
 )
 from chalicelib.core.policy import Outcome
-from chalicelib.core.spark import check_conf
 from chalicelib.core.states import Intent, RunState
 from chalicelib.ports import Change, Clash, Delete, EngineRefused, Page, Ports, Put, key, pipelines_of
 from chalicelib.services import notebooks, tree

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.core.capacity import EVERYTHING, NOTHING, Amount, Ledger, PoolAccount, pool_key
-from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.core.errors import Conflict, Invalid, NotFound
 from chalicelib.core.ids import named_id, to_uuid
 from chalicelib.core.model import Pool, Run
 from chalicelib.core.states import RunState
@@ -18,8 +18,8 @@ from chalicelib.services.listings import pages
 from chalicelib.services.submission import ATTEMPTS, queue_row
 
 __all__ = [
-    "PoolView", "Reason", "Waiting", "ensure_pool", "get_pool", "instance_id", "limit_cluster", "list_pools",
-    "pool_keys", "queue_place", "queued",
+    "PoolView", "Reason", "Waiting", "check_pool_name", "cluster_total", "ensure_pool", "get_pool", "instance_id",
+    "limit_cluster", "list_pools", "pool_keys", "queue_place", "queued",
 ]  # fmt: skip
 
 
@@ -29,6 +29,16 @@ class PoolView:
 
     pool: Pool
     account: PoolAccount
+
+
+MAX_NAME = 100
+
+
+def check_pool_name(name: str, *, what: str = "a pool's", field: str) -> None:
+    """Refuse what cannot name a pool: nothing, what cannot be seen, a slash, more than MAX_NAME characters. Raises
+    Invalid."""
+    if not name.strip() or "/" in name or len(name) > MAX_NAME or not name.isprintable():
+        raise Invalid(f"{name!r} cannot be {what} name.", field=field)
 
 
 def pool_keys(ports: Ports, workspace: str, pool: str) -> list[Key]:
@@ -134,6 +144,13 @@ def ensure_pool(
         except Clash:
             continue
     raise Conflict("The pool is being changed by too many at once; please try again.")
+
+
+def cluster_total(ports: Ports) -> Amount:
+    """What all pools of the cluster together may hold."""
+    ledger_key = key(Ledger, ports.settings.cluster)
+    ledger: Ledger = ports.store.fetch([ledger_key]).get(ledger_key) or Ledger(ports.settings.cluster)
+    return ledger.total
 
 
 def limit_cluster(ports: Ports, workspace: str, total: Amount = EVERYTHING) -> None:

@@ -169,9 +169,9 @@ def seal(ports: Ports, scope: str, place: str) -> str:
     return f"{place}.{mac}"
 
 
-def unseal(ports: Ports, scope: str, token: str) -> str:
+def unseal(ports: Ports, scope: str, token: str, *, field: str = "page_token") -> str:
     """The position in a page token. Raises Invalid for any text that `seal` did not make for this scope."""
     place = token.rpartition(".")[0]
     if not token.isascii() or not hmac.compare_digest(seal(ports, scope, place), token):
-        raise Invalid("The page token is not valid.", field="page_token")
+        raise Invalid("The page token is not valid.", field=field)
     return place

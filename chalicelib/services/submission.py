@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from chalicelib.core.capacity import Ledger, pool_key
+from chalicelib.core.conf import check_conf, check_environment, check_words
 from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, Unschedulable
 from chalicelib.core.ids import RANDOM_BITS, make_id
 from chalicelib.core.model import (
@@ -24,7 +25,7 @@ from chalicelib.core.model import (
     RunSpec,
     Trigger,
 )
-from chalicelib.core.spark import ENTRY_POINT_LIMIT, bootstrapped, check_conf, release_for, with_defaults
+from chalicelib.core.spark import ENTRY_POINT_LIMIT, bootstrapped, check_carried, release_for, with_defaults
 from chalicelib.core.states import RunState
 from chalicelib.core.uris import check_files, image_uri
 from chalicelib.core.waiting import too_large
@@ -103,12 +104,13 @@ def run_job(ports: Ports, call: Call, job: int, request: Request, override: Call
 def check_spec(
     ports: Ports, spec: RunSpec, fields: Mapping[str, str] | None = None, *, launching: bool = False
 ) -> None:
-    """Refuse what could never be launched: foreign URIs, protected conf, a Spark version that nobody has.
+    """Refuse what could never be launched: foreign URIs, protected conf, a Spark version that nobody has, texts that no
+    process can be given.
 
-    `fields` maps a spec's parts (`program`, `conf`, `spark_version`, and the attributes of Files) to what the caller
-    calls them.
+    `fields` maps a spec's parts (`program`, `name`, `arguments`, `conf`, `environment`, `spark_version`, and the
+    attributes of Files) to what the caller calls them.
     """
-    check_conf(spec.conf, field=(fields or {}).get("conf", "conf"))
+    _check_texts(spec, {**_PARTS, **(fields or {})})
     late = () if launching else spec.late_schemes
     settings = ports.settings
     check_files(spec, settings.uri_schemes, fields, hosts=settings.https_hosts, late=late)
@@ -122,6 +124,17 @@ def check_spec(
         raise Invalid("The run names neither a program nor a main class with its jar.", field="program")
     if not bootstrapped(spec) and len(image_uri(spec.main_file)) > ENTRY_POINT_LIMIT:
         raise Invalid(f"The program's URI is longer than {ENTRY_POINT_LIMIT} characters.", field="program")
+
+
+_PARTS = {part: part for part in ("name", "arguments", "conf", "environment")}
+
+
+def _check_texts(spec: RunSpec, fields: Mapping[str, str]) -> None:
+    check_words([spec.name], field=fields["name"])
+    check_words(spec.program.arguments, field=fields["arguments"])
+    check_conf(spec.conf, field=fields["conf"])
+    in_conf = spec.program.kind in {ProgramKind.JAR, ProgramKind.R}
+    check_environment(spec.environment, field=fields["environment"], one_line=in_conf)
 
 
 MAX_NESTING = 10
@@ -164,7 +177,9 @@ def _make(ports: Ports, call: Call, request: Request, choose: _Chooser, *, pool:
         spec, saved, activity = choose(found)
         if spec.pool != pool:
             found |= read(ports, call, [key(Pool, call.workspace, spec.pool)])
-        run = _new_run(ports, call, request, _with_defaults(ports, call, spec, found), activity)
+        spec = _with_defaults(ports, call, spec, found)
+        check_carried(spec, field=request.fields.get("conf", "conf"))
+        run = _new_run(ports, call, request, spec, activity)
         run = _judge(ports, run, saved, activity, request, found)
         try:
             beside = request.beside(run) if request.beside else []

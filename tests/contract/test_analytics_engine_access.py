@@ -229,6 +229,9 @@ def test_validation_needs_a_username_and_a_secret(service: Service, headers: dic
         refused(validate(service, **headers), 400, "invalid_request", message, "username")
 
 
+GRANTS = "Known: password, with a username and its password."
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "message", "field"),
     [
@@ -238,7 +241,13 @@ def test_validation_needs_a_username_and_a_secret(service: Service, headers: dic
         (
             {"grant_type": "refresh_token"},
             400,
-            "grant_type: 'refresh_token' is not supported; password is.",
+            f"grant_type: 'refresh_token' is not supported. {GRANTS}",
+            "grant_type",
+        ),
+        (
+            {"grant_type": "client_credentials", "username": "", "password": ""},
+            400,
+            f"grant_type: 'client_credentials' is not supported. {GRANTS}",
             "grant_type",
         ),
     ],

@@ -483,7 +483,7 @@ def test_deleting_an_ended_application_removes_it_and_then_it_is_gone(service: S
     assert alice.delete(path).status == 204
     uuid = path.rpartition("/")[2]
     for answer in (alice.get(path), alice.get(f"{path}/status"), alice.delete(path)):
-        refused(answer, 410, "gone", f"Application {uuid} does not exist.", "application_id")
+        refused(answer, 410, "gone", f"Application {uuid} was deleted.", "application_id")
     assert listed(alice) == []
 
 

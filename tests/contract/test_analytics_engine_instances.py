@@ -135,6 +135,7 @@ def test_patches_that_meet_are_both_kept(service: Service, alice: Client) -> Non
     assert call(alice, "PATCH", "default_configs", {"ours": "2"}).json == {"theirs": "1", "ours": "2"}
 
 
+NOT = "default_configs:"
 BAD_CONFS: dict[str, tuple[Any, str, str, str]] = {
     "a nested object": ({"a": {"b": "c"}}, "invalid_request", "a: expected text, found an object.", "a"),
     "an array": ({"a": ["b"]}, "invalid_request", "a: expected text, found an array.", "a"),
@@ -147,8 +148,13 @@ BAD_CONFS: dict[str, tuple[Any, str, str, str]] = {
         "Invalid JSON given in the body of the request - failed to parse given JSON",
         "",
     ),
-    "a name with a blank": ({"a b": "c"}, "invalid_request", "'a b' cannot be the name of a property.", "a b"),
-    "no name": ({"": "c"}, "invalid_request", "'' cannot be the name of a property.", ""),
+    "a name with a blank": (
+        {"a b": "c"},
+        "invalid_request",
+        f"{NOT} 'a b' cannot be the name of a property.",
+        "default_configs",
+    ),
+    "no name": ({"": "c"}, "invalid_request", f"{NOT} '' cannot be the name of a property.", "default_configs"),
     "the platform's own": (
         {"spark.master": "local"},
         "invalid_request",
@@ -182,8 +188,20 @@ BAD_CONFS: dict[str, tuple[Any, str, str, str]] = {
     "executors that are none": (
         {"ae.spark.executor.count": "many"},
         "invalid_request",
-        "ae.spark.executor.count: 'many' is not a number of cores such as 2, 1.5 or 500m.",
+        "ae.spark.executor.count: 'many' is not a whole number from 1 to 1000000.",
         "ae.spark.executor.count",
+    ),
+    "at most no executor": (
+        {"ae.spark.max-num-workers": "0"},
+        "invalid_request",
+        "ae.spark.max-num-workers: '0' is not a whole number from 1 to 1000000.",
+        "ae.spark.max-num-workers",
+    ),
+    "a value of two lines": (
+        {"spark.a": "x\ny"},
+        "invalid_request",
+        f"{NOT} the value of spark.a has a line break or a NUL character.",
+        "default_configs",
     ),
     "a file from nowhere": (
         {"spark.jars": "ftp://a/b.jar"},

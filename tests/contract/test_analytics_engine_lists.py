@@ -71,7 +71,7 @@ def test_pages_of_several_states_are_merged_by_age(service: Service, alice: Clie
 @pytest.mark.parametrize("start", ["x", "1.2", "0000000000000001.abc", "ü"])
 def test_a_start_that_no_page_gave_is_refused(service: Service, alice: Client, start: str) -> None:
     answer = alice.get(service.applications(), start=start)
-    refused(answer, 400, "invalid_request", "The page token is not valid.", "page_token")
+    refused(answer, 400, "invalid_request", "The page token is not valid.", "start")
 
 
 def test_a_start_of_another_instance_is_refused(service: Service, alice: Client) -> None:

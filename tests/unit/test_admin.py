@@ -140,7 +140,18 @@ def test_the_pools_of_another_workspace_are_not_listed(cloud: Cloud, capsys: pyt
         (("pool", "set", "--pool", "etl", "--memory", "lots"), "--memory: 'lots' is not an amount of memory"),
         (("pool", "set", "--pool", "etl", "--conf", "spark.kubernetes.namespace=x"), "is set by the platform"),
         (("pool", "set", "--pool", "etl", "--spark-version", "9.9"), "Spark 9.9 is not available."),
+        (("pool", "set", "--pool", "etl", "--memory", "4"), "--memory: '4' has no unit; write it as 20Gi or 4G."),
+        (("pool", "set", "--pool", "etl", "--conf", "spark.driver.memory=huge"), "spark.driver.memory: 'huge' is not"),
+        (("pool", "set", "--pool", "etl", "--conf", "spark.jars=ftp://a/b.jar"), "--conf: the URI 'ftp://a/b.jar'"),
+        (("pool", "set", "--pool", "etl", "--conf", "spark.a=x\ny"), "--conf: the value of spark.a has a line break"),
+        (("pool", "set", "--pool", "etl", "--conf", "=x"), "--conf: '' cannot be the name of a property."),
+        (("pool", "set", "--pool", "etl", "--conf", "a b=x"), "--conf: 'a b' cannot be the name of a property."),
+        (("pool", "set", "--pool", "etl", "--conf", "nonsense"), "--conf: 'nonsense' is not of the form NAME=VALUE."),
+        (("instance", "create", "--name", "etl", "--conf", "x"), "--conf: 'x' is not of the form NAME=VALUE."),
+        (("instance", "create", "--name", "etl", "--memory", "4"), "max_memory: '4' has no unit"),
         (("pool", "set", "--pool", "a/b"), "'a/b' cannot be a pool's name."),
+        (("pool", "set", "--pool", "x\ny"), "'x\\ny' cannot be a pool's name."),
+        (("pool", "set", "--pool", " "), "' ' cannot be a pool's name."),
         (("pool", "set", "--pool", "etl", "--min-cores", "unlimited"), "--min-cores: 'unlimited' is not a number"),
         (("pool", "set", "--pool", "etl", "--gpus", "-1"), "--gpus: '-1' is not a whole number."),
         (("pool", "set", "--pool", "etl", "--app-memory", "much"), "--app-memory: 'much' is not an amount of memory"),
@@ -176,3 +187,15 @@ def test_what_cannot_be_is_refused_with_a_sentence_and_changes_nothing(
     assert admin.main(words) == 1
     assert said in capsys.readouterr().err
     assert cloud.store.snapshot() == before
+
+
+def test_what_the_cluster_may_hold_changes_one_by_one_and_is_shown_when_nothing_is_said(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(capsys, "cluster", "limit", "--cores", "512", "--memory", "4Ti")
+    both = {"cores": 512.0, "memory_gib": 4096.0, "gpus": "unlimited", "runs": "unlimited"}
+    before = cloud.store.snapshot()
+    assert command(capsys, "cluster", "limit")["total"] == command(capsys, "cluster", "show")["total"] == both
+    assert cloud.store.snapshot() == before
+    shown = command(capsys, "cluster", "limit", "--cores", "unlimited", "--runs", "9")["total"]
+    assert shown == {**both, "cores": "unlimited", "runs": 9}

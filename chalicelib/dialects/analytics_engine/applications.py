@@ -21,6 +21,7 @@ from chalicelib.later import later
 from chalicelib.ports import Ports, runs_in_state, runs_of_pool
 from chalicelib.services import pools, runs, submission
 from chalicelib.services.access import Call
+from chalicelib.services.dbfs import locator
 
 if TYPE_CHECKING:
     from chalicelib.dialects.analytics_engine import listing, mapping, schemas
@@ -44,6 +45,7 @@ def create_application(ports: Ports, call: Call, request: Request) -> Answer:
             spec, mounted, lambda v, path: ports.blobs.uri(volume_name(call.workspace, v, path))
         )
         spec = replace(spec, original={**spec.original, "volumes": raw["volumes"]})
+    spec = mapping.located(spec, locator(ports, call.workspace))
     made = submission.submit(ports, call, spec, submission.Request(park_oversized=True, fields=mapping.FIELDS))
     uuid = to_uuid(made.run, "run", call.workspace, ports.secret())
     return Answer(mapping.accepted_body(uuid), 202)
@@ -58,7 +60,7 @@ def list_applications(ports: Ports, call: Call, request: Request) -> Answer:
     if wanted.states:
         listings = [runs_in_state(*kind, state) for state in mapping.core_states(wanted.states)]
     scope = f"applications/{call.workspace}/{view.pool.name}"
-    after = runs.unseal(ports, scope, wanted.start) if wanted.start else ""
+    after = runs.unseal(ports, scope, wanted.start, field="start") if wanted.start else ""
     page = runs.RunPage((), False)
     if listings:
         page = runs.list_runs(ports, listings, limit=wanted.limit, after=after, keep=wanted.keeps)

@@ -37,9 +37,11 @@ def authorize(ports: Ports, request: Request) -> Answer:
 
 def identity_token(ports: Ports, request: Request) -> Answer:
     """POST /idprovider/v1/auth/identitytoken: OAuth's password grant, as a form."""
+    told = mapping.parse(schemas.GrantType, request.fields).grant_type
+    if told != "password":
+        message = f"grant_type: {told!r} is not supported. Known: password, with a username and its password."
+        raise Invalid(message, field="grant_type")
     body = mapping.parse(schemas.IdentityToken, request.fields)
-    if body.grant_type != "password":
-        raise Invalid(f"grant_type: {body.grant_type!r} is not supported; password is.", field="grant_type")
     token = access.log_in(ports, body.username, body.password)
     return Answer(
         {

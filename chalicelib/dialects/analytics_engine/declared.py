@@ -14,15 +14,13 @@ from typing import Any
 from chalicelib.core.capacity import UNLIMITED
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import named_id
-from chalicelib.core.quantities import parse_cpu, parse_memory
+from chalicelib.core.quantities import memory_with_unit, parse_cpu
 from chalicelib.core.spark import release_for
 from chalicelib.dialects.analytics_engine.mapping import default_conf
 from chalicelib.dialects.analytics_engine.quotas import limits_body
 from chalicelib.ports import Ports
 from chalicelib.services.instances import Wanted
-from chalicelib.services.pools import PoolView, instance_id
-
-MAX_NAME = 100
+from chalicelib.services.pools import PoolView, check_pool_name, instance_id
 
 
 def _version(told: Any, schemes: Collection[str]) -> str:
@@ -38,7 +36,7 @@ def _conf(told: Any, schemes: Collection[str]) -> dict[str, str]:
 
 _READERS: Mapping[str, tuple[str, Callable[[Any, Collection[str]], Any]]] = {
     "max_cores": ("cores", lambda told, schemes: parse_cpu(told, field="max_cores")),
-    "max_memory": ("memory", lambda told, schemes: parse_memory(told, field="max_memory")),
+    "max_memory": ("memory", lambda told, schemes: memory_with_unit(told, field="max_memory")),
     "spark_version": ("spark_version", _version),
     "default_configs": ("conf", _conf),
 }
@@ -86,8 +84,7 @@ def wanted_of(told: Mapping[str, Any], schemes: Collection[str]) -> Wanted:
     name = told.get("name")
     if not isinstance(name, str) or not name:
         raise Invalid("An instance must have a name.", field="name")
-    if "/" in name or len(name) > MAX_NAME or not name.isprintable():
-        raise Invalid(f"{name!r} cannot be an instance's name.", field="name")
+    check_pool_name(name, what="an instance's", field="name")
     if unknown := sorted(set(told) - FIELDS):
         raise Invalid(f"{name}: unknown field {unknown[0]!r}; known are {', '.join(sorted(FIELDS))}.", field=unknown[0])
     try:

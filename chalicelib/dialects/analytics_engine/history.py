@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from chalicelib.core.eventlogs import event_log_prefix
 from chalicelib.core.model import Run
-from chalicelib.core.quantities import whole_cores
+from chalicelib.core.quantities import memory_with_unit, whole_cores
 from chalicelib.core.states import RunState
 from chalicelib.core.waiting import Waiting
 from chalicelib.dialects.analytics_engine import pages
@@ -44,7 +44,7 @@ def start(ports: Ports, call: Call, request: Request) -> Answer:
     asked = conf.get(mapping.HISTORY_CORES, CORES) if body.cores is None else body.cores
     cores = whole_cores(asked, field="cores")
     asked = conf.get(mapping.HISTORY_MEMORY, MEMORY) if body.memory is None else body.memory
-    memory = quotas.memory_with_unit(asked, field="memory")
+    memory = memory_with_unit(asked, field="memory")
     run = history.start(ports, call, view.pool.name, cores=cores, memory=memory)
     return Answer(body_of(run, pools.queue_place(ports, call, run)), 201)
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.core.conf import check_conf, check_name
 from chalicelib.core.errors import Invalid, Malformed
 from chalicelib.core.model import Files, Pool, Program, ProgramKind, Run, RunSpec, Size, Volume
-from chalicelib.core.quantities import parse_memory, whole_cores
-from chalicelib.core.spark import RELEASES, carried_by, check_conf, kind_of, size_from_conf, split_list
+from chalicelib.core.quantities import count_of, parse_memory, whole_cores
+from chalicelib.core.spark import RELEASES, carried_by, kind_of, release_for, size_from_conf, split_list
 from chalicelib.core.states import Intent, RunState
 from chalicelib.core.uris import check_files
 from chalicelib.core.volumes import check_volumes, volume, within
@@ -19,6 +20,9 @@ from chalicelib.dialects.analytics_engine.schemas import ApplicationDetails, Vol
 from chalicelib.dialects.wire import M, Misfit, fit
 
 DIALECT = "analytics_engine"
+
+
+_EMPTY = "String should have at least 1 character"
 
 
 def parse(schema: type[M], data: Any) -> M:
@@ -30,6 +34,8 @@ def parse(schema: type[M], data: Any) -> M:
     except Misfit as misfit:
         if misfit.missing:
             raise Invalid(f"{misfit.field} is required.", field=misfit.field) from None
+        if misfit.expected == _EMPTY:
+            raise Invalid(f"{misfit.field} must not be empty.", field=misfit.field) from None
         message = f"{misfit.field}: expected {misfit.expected}, found {misfit.found.lower()}."
         raise Invalid(message, field=misfit.field) from None
 
@@ -38,12 +44,23 @@ FIELDS: Mapping[str, str] = {
     "program": "application_details.application",
     "spark_version": "application_details.runtime.spark_version",
     "py_files": "application_details.py-files",
-    **{name: f"application_details.{name}" for name in ("conf", "jars", "files", "archives")},
+    "environment": "application_details.env",
+    **{n: f"application_details.{n}" for n in ("name", "arguments", "conf", "jars", "files", "archives")},
 }
 """What the parts of a spec are called on the wire."""
 
-_COUNT = "ae.spark.executor.count"
+_COUNT, _MOST = "ae.spark.executor.count", "ae.spark.max-num-workers"
+"""How many executors an application has, and how many it may have at most."""
+
 HISTORY_CORES, HISTORY_MEMORY = "ae.spark.history-server.cores", "ae.spark.history-server.memory"
+
+_OWN: Mapping[str, Callable[..., int]] = {
+    HISTORY_CORES: whole_cores,
+    HISTORY_MEMORY: parse_memory,
+    _COUNT: count_of,
+    _MOST: count_of,
+}
+"""The service's own settings -> what reads them."""
 
 MAX_PROPERTIES, MAX_CONF = 1000, 100_000
 """Properties of an instance's default conf, and the characters that they may have together."""
@@ -62,23 +79,47 @@ def _property(name: str, value: Any) -> str:
         raise Invalid(
             f"{name}: expected text, found {'an object' if isinstance(value, dict) else 'an array'}.", field=name
         )
-    if not name or any(ord(c) <= 32 or c == "=" for c in name):
-        raise Invalid(f"{name!r} cannot be the name of a property.", field=name)
+    check_name(name, field="default_configs")
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def default_conf(data: Any, schemes: Collection[str]) -> dict[str, str]:
-    """A whole default conf that every later application can stand on. Raises Invalid, naming the property."""
+def default_conf(data: Any, schemes: Collection[str], *, field: str = "default_configs") -> dict[str, str]:
+    """A whole default conf that every later application can stand on; `field` is where it is told. Raises Invalid,
+    naming the property."""
     conf = {name: value for name, value in conf_patch(data).items() if value is not None}
     if len(conf) > MAX_PROPERTIES or sum(len(name) + len(value) for name, value in conf.items()) > MAX_CONF:
         raise Invalid(f"At most {MAX_PROPERTIES} properties of {MAX_CONF:,} characters together can be kept.")
-    check_conf(conf, field="default_configs")
+    check_conf(conf, field=field)
     size_from_conf(conf, Size())
-    for name, parse_ in ((HISTORY_CORES, whole_cores), (HISTORY_MEMORY, parse_memory), (_COUNT, whole_cores)):
+    for name, parse_ in _OWN.items():
         if name in conf:
             parse_(conf[name], field=name)
-    check_files(RunSpec("", Program(ProgramKind.JAR), conf=conf), schemes, {"conf": "default_configs"})
+    check_files(RunSpec("", Program(ProgramKind.JAR), conf=conf), schemes, {"conf": field})
     return conf
+
+
+def _size(conf: Mapping[str, str]) -> Size:
+    """Cores, memory and executors of an application, by its conf with the instance's own settings. Raises Invalid."""
+    told = {"spark.executor.instances": str(count_of(conf[_COUNT], field=_COUNT))} if _COUNT in conf else {}
+    size = size_from_conf({**told, **conf}, Size())
+    if _MOST not in conf:
+        return size
+    most = count_of(conf[_MOST], field=_MOST)
+    return replace(size, executors=min(size.executors, most), executors_max=min(size.executors_max, most))
+
+
+KINDS = "a .py, .zip or .egg file, an .R file, or a .jar with its class"
+
+
+def _kind(details: ApplicationDetails) -> ProgramKind:
+    """The language of an application: what is named like no other's file is a jar if it has a class. Raises Invalid."""
+    kind = kind_of(details.application)
+    if kind is not ProgramKind.JAR or details.main_class:
+        return kind
+    if details.application.lower().endswith(".jar"):
+        raise Invalid("application_details.class is required for a jar.", field="application_details.class")
+    field = FIELDS["program"]
+    raise Invalid(f"{field}: {details.application!r} is no program that is known: {KINDS}.", field=field)
 
 
 def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: Pool) -> RunSpec:
@@ -87,11 +128,9 @@ def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: 
     spark_conf = {name: value for name, value in conf.items() if not name.startswith("ae.")}
     if details.driver_class_path:
         spark_conf["spark.driver.extraClassPath"] = details.driver_class_path
-    if _COUNT in conf:
-        spark_conf.setdefault("spark.executor.instances", conf[_COUNT])
-    kind = kind_of(details.application)
-    if kind is ProgramKind.JAR and not details.main_class:
-        raise Invalid("application_details.class is required for a jar.", field="application_details.class")
+    if details.runtime:
+        release_for(details.runtime.spark_version, field=FIELDS["spark_version"])
+    kind = _kind(details)
     return RunSpec(
         name=details.name or conf.get("spark.app.name") or details.application.rpartition("/")[2],
         program=Program(kind, details.application, details.main_class, details.arguments),
@@ -106,7 +145,7 @@ def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: 
         ),
         conf=spark_conf,
         environment=details.env,
-        size=size_from_conf(spark_conf, Size()),
+        size=_size(conf),
         spark_version=details.runtime.spark_version if details.runtime else "",
         dialect=DIALECT,
         original={"application_details": dict(raw), "defaults": dict(pool.conf)},
@@ -130,18 +169,22 @@ def with_volumes(spec: RunSpec, volumes: tuple[Volume, ...], uri: Callable[[Volu
         found = within(volumes, path)
         return uri(*found) if found else path
 
+    return replace(located(spec, placed), volumes=volumes)
+
+
+def located(spec: RunSpec, place: Callable[[str], str]) -> RunSpec:
+    """The spec with its program and its files where `place` says that they are."""
     files = spec.files
     return replace(
         spec,
-        program=replace(spec.program, resource=placed(spec.program.resource)),
+        program=replace(spec.program, resource=place(spec.program.resource)),
         files=replace(
             files,
-            jars=tuple(map(placed, files.jars)),
-            py_files=tuple(map(placed, files.py_files)),
-            files=tuple(map(placed, files.files)),
-            archives=tuple(map(placed, files.archives)),
+            jars=tuple(map(place, files.jars)),
+            py_files=tuple(map(place, files.py_files)),
+            files=tuple(map(place, files.files)),
+            archives=tuple(map(place, files.archives)),
         ),
-        volumes=volumes,
     )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from chalicelib.core.capacity import UNLIMITED, Amount, PoolAccount
-from chalicelib.core.errors import Invalid
 from chalicelib.core.model import Pool
-from chalicelib.core.quantities import parse_cpu, parse_memory
+from chalicelib.core.quantities import memory_with_unit, parse_cpu
 from chalicelib.dialects.analytics_engine.mapping import long_time
 from chalicelib.dialects.analytics_engine.schemas import Limits
 from chalicelib.services.instances import facet
@@ -17,13 +15,6 @@ from chalicelib.services.instances import facet
 def limits(body: Limits) -> tuple[int, int]:
     """The millicores and MiB of PUT resource_consumption_limits. Raises Invalid."""
     return parse_cpu(body.max_cores, field="max_cores"), memory_with_unit(body.max_memory, field="max_memory")
-
-
-def memory_with_unit(text: str, *, field: str) -> int:
-    """The MiB of a memory text. A number without a unit is refused: it means bytes to some and mebibytes to others."""
-    if re.fullmatch(r"\s*[\d.]+\s*", text):
-        raise Invalid(f"{field}: {text!r} has no unit; write it as 20Gi or 4G.", field=field)
-    return parse_memory(text, field=field)
 
 
 def limits_body(maximum: Amount) -> dict[str, str]:

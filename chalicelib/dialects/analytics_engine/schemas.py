@@ -75,10 +75,15 @@ class HistoryServer(Wire):
     memory: Annotated[str, BeforeValidator(_quantity)] | None = None
 
 
+class GrantType(Wire):
+    """What POST identitytoken says that its form is."""
+
+    grant_type: str
+
+
 class IdentityToken(Wire):
     """POST identitytoken, as a form."""
 
-    grant_type: str
     username: str
     password: str
     scope: str = "openid"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from chalicelib.core.conf import check_words
 from chalicelib.core.errors import Invalid, Malformed
 from chalicelib.dialects.databricks_jobs.schemas import MULTI_TASK
 from chalicelib.dialects.wire import M, Misfit, fit
@@ -56,6 +57,7 @@ MAX_PARAMETERS = 10_000
 def parameters(texts: tuple[str, ...], field: str, *, ascii_only: bool = True) -> tuple[str, ...]:
     if ascii_only and not all(p.isascii() for p in texts):
         raise Invalid(f"{field}: parameters accept only Latin characters (ASCII character set).", field=field)
+    check_words(texts, field=field)
     if len(json.dumps({field.rpartition(".")[2]: texts}).encode()) > MAX_PARAMETERS:
         raise Invalid(
             f"{field}: the JSON representation of the parameters exceeds {MAX_PARAMETERS} bytes.", field=field

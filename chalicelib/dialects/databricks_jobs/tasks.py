@@ -23,17 +23,26 @@ def the_task(settings: TaskSettings) -> str:
     return named[0]
 
 
-_PARTS = ("program", "conf", "jars", "py_files", "files", "archives")
+_PARTS = ("program", "arguments", "conf", "jars", "py_files", "files", "archives")
 _CLUSTERED = {
     "conf": "new_cluster.spark_conf",
+    "environment": "new_cluster.spark_env_vars",
     "jars": "libraries",
     "py_files": "libraries",
     "libraries": "libraries",
     "init_scripts": "new_cluster.init_scripts",
 }
 _FIELDS: Mapping[str, Mapping[str, str]] = {
-    "spark_python_task": {**_CLUSTERED, "program": "spark_python_task.python_file"},
-    "spark_jar_task": {**_CLUSTERED, "program": "spark_jar_task.jar_uri"},
+    "spark_python_task": {
+        **_CLUSTERED,
+        "program": "spark_python_task.python_file",
+        "arguments": "spark_python_task.parameters",
+    },
+    "spark_jar_task": {
+        **_CLUSTERED,
+        "program": "spark_jar_task.jar_uri",
+        "arguments": "spark_jar_task.parameters",
+    },
     "spark_submit_task": {**_CLUSTERED, **dict.fromkeys(_PARTS, "spark_submit_task.parameters")},
     "run_job_task": {**_CLUSTERED, "program": "run_job_task.job_id"},
     "pipeline_task": {**_CLUSTERED, "program": "pipeline_task.pipeline_id"},
