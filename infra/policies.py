@@ -149,6 +149,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         _WAKE,
         _ROUSE,
         _LIST_JOB,
+        _FIND_DRIVER,
         _STOP_DRIVER,
         _LOOK_AT_DRIVER,
         *_ARM,

@@ -335,10 +335,21 @@ def rouse(ports: Ports, run: Run) -> None:
         ports.workflows.wake(waiter.token)
 
 
+LAUNCH_MS = 30_000
+"""How long a launch is left to itself: one that takes longer has met a fault, and is tried again with growing pauses.
+"""
+
+
 def stop_driver(ports: Ports, run: Run) -> None:
-    """Act on a run's intent: stop its driver, if one is on record. (A launch under way reads the intent itself.)"""
-    if run.intent is not Intent.NONE and run.engine_id and not run.ended:
+    """Act on a run's intent: stop its driver, if one is on record. A launch under way reads the intent itself; for one
+    that has not come to a driver in time, this looks for the driver, and ends the run if there is none: nobody waits
+    for the next try."""
+    if run.intent is Intent.NONE or run.ended:
+        return
+    if run.engine_id:
         engine_of(ports, run).cancel(run.engine_id)
+    elif run.launched_at and ports.clock.now() - run.launched_at > LAUNCH_MS:
+        drive(ports, run.workspace, run.id, run.generation)
 
 
 def report(ports: Ports, workspace: str, run: int, told: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from chalicelib.core.model import Channel, CronSchedule, Job, JobActivity, Notic
 from chalicelib.core.states import Intent, RunState
 from chalicelib.dialects.http import OpenOperation
 from chalicelib.ports import Delete, Hold, Put, QueueRow, holds_of, key, runs_of_job
-from chalicelib.services import launching, log_delivery, pools, results
+from chalicelib.services import launching, log_delivery, pools, results, workflow
 from chalicelib.services.access import run_secret
 from chalicelib.services.pools import instance_id
 from chalicelib.services.runs import edit_run
@@ -334,6 +334,11 @@ def _cancels(story: Story) -> None:
     assert story.world.api("POST", "/api/2.0/jobs/runs/cancel", {"run_id": run}).status == 200
     story.world.pump()
     assert story.world.drivers()[story.record(run).engine_id].state == "CANCELLED"
+    run = story.granted()  # and its driver cannot be asked for
+    edit_run(story.world.ports, "main", run, lambda r: transitions.launch(r, story.now() - 2 * workflow.LAUNCH_MS))
+    story.intend(run)
+    story.world.pump()
+    assert story.record(run).state is RunState.CANCELED
     run = story.launched()
     story.end(run, "COMPLETED")
     story.intend(run)  # too late: EMR refuses, and is asked why

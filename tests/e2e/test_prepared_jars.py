@@ -34,6 +34,13 @@ public class Main {
                 System.out.println("READ " + Files.readString(Path.of(args[1])).strip() + " " + System.getenv("STAGE"));
                 System.err.println("ERR by main");
                 return;
+            case "told":
+                SparkSession told = SparkSession.builder().getOrCreate();
+                for (String name : args[1].split(","))
+                    System.out.println(name + "="
+                        + (name.startsWith("spark.") ? told.conf().get(name) : System.getenv(name)));
+                System.out.println("last of " + args.length + "=" + args[args.length - 1]);
+                return;
             case "thread":
                 new Thread(() -> { pause(1500); System.out.println("THREAD is over"); }).start();
                 return;
@@ -111,6 +118,23 @@ def test_a_jar_of_a_volume_reads_the_volumes_files_and_runs_its_classes_in_execu
     assert found["spark_application_id"].startswith("local-")
     logs = output(client, "volumes and jars")
     assert ["APP volumes and jars", "SUM 90", "LINES 2"] == logs.splitlines()
+
+
+@pytest.mark.parametrize("last", ["x", ""], ids=["by the engine", "by the bootstrap"])
+def test_a_jar_is_told_what_was_said_be_it_empty_long_or_much(
+    client: Client, volume: list[dict[str, Any]], last: str
+) -> None:
+    long = """-Da="x y" -Db='$(z)' `d` \\ * """ * 60
+    conf = {"spark.driver.extraJavaOptions": "", "spark.own.empty": "", "spark.own.long": long.strip()}
+    many = {f"spark.own.n{number}": f"{number} of them" for number in range(120)}
+    name, told = f"told {last}", [*conf, "spark.own.n0", "spark.own.n119", "MY_B"]
+    body = {"application": "dbfs:/volumes/own/jobs/main.jar", "class": "Main",
+            "arguments": ["told", ",".join(told), last], "conf": {**conf, **many, "spark.app.name": name}, "env": {"MY_B": ""}}  # fmt: skip
+    id = str(client.engine("POST", "/spark_applications", {"application_details": body})["application_id"])
+    found = client.await_application(id)
+    assert found["state"] == "FINISHED", found
+    said = {**conf, **many, "MY_B": ""}
+    assert output(client, name).splitlines() == [*(f"{one}={said[one]}" for one in told), f"last of 3={last}"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S
 from chalicelib.core.spark import ENTRY_POINT_LIMIT
 from chalicelib.core.states import RunState
 from chalicelib.ports import Launch
-from chalicelib.services.runs import cancel_run
-from chalicelib.services.workflow import Progress, drive, driver_log, finish, heard, report, stop_driver
+from chalicelib.services.runs import cancel_run, edit_run
+from chalicelib.services.workflow import LAUNCH_MS, Progress, drive, driver_log, finish, heard, report, stop_driver
 from tests.unit.cloud import HOUR_MS, Cloud, spec
 from tests.unit.lives import drivers_become
 
@@ -192,6 +192,43 @@ def test_a_cancel_that_finds_no_driver_yet_stops_it_as_soon_as_there_is_one(
     id = cancelled_just_before(cloud, call, over=over)
     assert cloud.state(id) is (RunState.CANCELED if over else RunState.TERMINATING)
     assert cloud.engine.drivers[cloud.driver(id)].state == "CANCEL_PENDING"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "too late"])
+def test_a_cancel_does_not_wait_for_the_next_try_of_a_launch_that_fails(cloud: Cloud, late: bool) -> None:
+    start = cloud.engine.start
+
+    def away(launch: Launch) -> str:
+        raise Conflict("EMR is away")
+
+    cloud.engine.start = away  # type: ignore[method-assign]
+    id = cloud.submit()
+    cloud.deliver("dispatch")
+    cloud.deliver("dispatch")
+    (execution,) = cloud.workflows.live()
+    cloud.step(execution)
+    cloud.clock.advance(LAUNCH_MS + 1 if late else LAUNCH_MS)
+    cancel_run(cloud.ports, cloud.caller, id)
+    cloud.deliver("follow")
+    assert cloud.state(id) is (RunState.CANCELED if late else RunState.TERMINATING)
+    cloud.engine.start = start  # type: ignore[method-assign]
+    cloud.play()
+    assert (cloud.state(id), cloud.engine.launches) == (RunState.CANCELED, [])
+    cloud.check_over()
+
+
+def test_a_cancel_finds_the_driver_of_a_launch_that_died_before_it_was_on_record(cloud: Cloud) -> None:
+    id = launched(cloud)
+    driver = cloud.driver(id)
+    edit_run(cloud.ports, "main", id, lambda r: replace(r, engine_id=""))
+    cloud.clock.advance(LAUNCH_MS + 1)
+    cancel_run(cloud.ports, cloud.caller, id)
+    cloud.deliver("follow")
+    assert (cloud.run(id).engine_id, cloud.engine.drivers[driver].state) == (driver, "CANCEL_PENDING")
+    drivers_become(cloud, "CANCELLED")
+    cloud.settle()
+    assert cloud.state(id) is RunState.CANCELED
+    cloud.check_over()
 
 
 def test_a_driver_of_a_run_that_has_ended_is_stopped_when_it_is_heard_of(cloud: Cloud) -> None:
