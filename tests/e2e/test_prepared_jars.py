@@ -128,8 +128,13 @@ def test_a_jar_is_told_what_was_said_be_it_empty_long_or_much(
     conf = {"spark.driver.extraJavaOptions": "", "spark.own.empty": "", "spark.own.long": long.strip()}
     many = {f"spark.own.n{number}": f"{number} of them" for number in range(120)}
     name, told = f"told {last}", [*conf, "spark.own.n0", "spark.own.n119", "MY_B"]
-    body = {"application": "dbfs:/volumes/own/jobs/main.jar", "class": "Main",
-            "arguments": ["told", ",".join(told), last], "conf": {**conf, **many, "spark.app.name": name}, "env": {"MY_B": ""}}  # fmt: skip
+    body = {
+        "application": "dbfs:/volumes/own/jobs/main.jar",
+        "class": "Main",
+        "arguments": ["told", ",".join(told), last],
+        "conf": {**conf, **many, "spark.app.name": name},
+        "env": {"MY_B": ""},
+    }
     id = str(client.engine("POST", "/spark_applications", {"application_details": body})["application_id"])
     found = client.await_application(id)
     assert found["state"] == "FINISHED", found
