@@ -365,7 +365,7 @@ def _properties(spec: RunSpec) -> dict[str, str]:
         f"spark.kubernetes.driver.volumes.emptyDir.volume-{number}.mount.path": volume.mount_path
         for number, volume in enumerate(spec.volumes)
     }
-    name = " ".join(spec.name.splitlines()).strip()
+    name = "".join(c if c.isprintable() else " " for c in spec.name).strip()
     named = {"spark.app.name": name} if name else {}
     return {**named, **mounts, **sized, **_environment(spec), **spec.conf, **final}
 

@@ -107,7 +107,7 @@ def check_spec(
     """Refuse what could never be launched: foreign URIs, protected conf, a Spark version that nobody has, texts that no
     process can be given.
 
-    `fields` maps a spec's parts (`program`, `name`, `arguments`, `conf`, `environment`, `spark_version`, and the
+    `fields` maps a spec's parts (`program`, `arguments`, `conf`, `environment`, `spark_version`, and the
     attributes of Files) to what the caller calls them.
     """
     _check_texts(spec, {**_PARTS, **(fields or {})})
@@ -126,11 +126,10 @@ def check_spec(
         raise Invalid(f"The program's URI is longer than {ENTRY_POINT_LIMIT} characters.", field="program")
 
 
-_PARTS = {part: part for part in ("name", "arguments", "conf", "environment")}
+_PARTS = {part: part for part in ("arguments", "conf", "environment")}
 
 
 def _check_texts(spec: RunSpec, fields: Mapping[str, str]) -> None:
-    check_words([spec.name], field=fields["name"])
     check_words(spec.program.arguments, field=fields["arguments"])
     check_conf(spec.conf, field=fields["conf"])
     in_conf = spec.program.kind in {ProgramKind.JAR, ProgramKind.R}

@@ -139,7 +139,7 @@ def test_a_native_program_with_an_argument_that_emr_does_not_take_is_started_by_
     assert not bootstrapped(native("a", "x" * ARGUMENT_LIMIT))
 
 
-@pytest.mark.parametrize(("name", "told"), [("", None), ("\n", None), ("a\nb", "a b"), ("n" * 4096, "n" * 4096)])
+@pytest.mark.parametrize(("name", "told"), [("", None), ("\n", None), ("a\nb\0c", "a b c"), ("n" * 4096, "n" * 4096)])
 def test_a_runs_name_is_one_line_of_the_conf_or_none(name: str, told: str | None) -> None:
     request = body(replace(spec(), name=name))
     assert read(request).get("spark.app.name") == told

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.core.conf import check_conf, check_name
+from chalicelib.core.conf import check_conf, check_name, check_words
 from chalicelib.core.errors import Invalid, Malformed
 from chalicelib.core.model import Files, Pool, Program, ProgramKind, Run, RunSpec, Size, Volume
 from chalicelib.core.quantities import count_of, parse_memory, whole_cores
@@ -45,7 +45,7 @@ FIELDS: Mapping[str, str] = {
     "spark_version": "application_details.runtime.spark_version",
     "py_files": "application_details.py-files",
     "environment": "application_details.env",
-    **{n: f"application_details.{n}" for n in ("name", "arguments", "conf", "jars", "files", "archives")},
+    **{n: f"application_details.{n}" for n in ("arguments", "conf", "jars", "files", "archives")},
 }
 """What the parts of a spec are called on the wire."""
 
@@ -130,6 +130,7 @@ def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: 
         spark_conf["spark.driver.extraClassPath"] = details.driver_class_path
     if details.runtime:
         release_for(details.runtime.spark_version, field=FIELDS["spark_version"])
+    check_words([details.name], field="application_details.name")
     kind = _kind(details)
     return RunSpec(
         name=details.name or conf.get("spark.app.name") or details.application.rpartition("/")[2],
