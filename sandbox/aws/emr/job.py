@@ -8,12 +8,14 @@ first. Between steps the thread sleeps in the kernel until the process ends, som
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -130,7 +132,7 @@ class Job:
         if self._record.state == "PENDING" and around.records.change(self._id, state="SUBMITTED") is None:
             return submission
         if self._record.cancel_at is None:
-            self._driver.launch(prepared.argv, prepared.env, work)
+            self._driver.launch(prepared.argv, prepared.env, work, prepared.mounts)
         return submission
 
     def _watch(self, submission: Submission) -> None:
@@ -208,9 +210,9 @@ class Job:
         if self._closing:
             return  # the next engine does it again, whole
         self._end(*_outcome(self._record, ended))
-        needless = ["staged", "tmp", "local", "history"] + (["eventlog"] if sent and outbox.has_event_logs else [])
-        for name in needless:
-            shutil.rmtree(self._folder / name, ignore_errors=True)
+        needless = ["staged", "tmp", "local", "history", "root", launch.VOLUMES]
+        for name in needless + (["eventlog"] if sent and outbox.has_event_logs else []):
+            _remove(self._folder / name)
 
     def _end(self, state: str, details: str, reason: str | None, at: float) -> None:
         if self._record.cancel_at is not None and not self._driver.launched:
@@ -233,6 +235,13 @@ class Job:
             return False
         self._around.records.change(self._id, announced=record.state)
         return True
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder, read-only directories and all."""
+    for directory, _, _ in os.walk(folder):
+        os.chmod(directory, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _outcome(record: JobRecord, ended: Exit | None) -> tuple[str, str, str | None, float]:

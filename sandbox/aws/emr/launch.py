@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from sandbox.aws.emr.submission import BadSubmission, Submission
 
 MEGABYTE = 1 << 20
 _DEFAULT_EXECUTORS = 2
+_EMPTY_DIR = re.compile(r"spark\.kubernetes\.driver\.volumes\.emptyDir\.([a-z0-9-]+)\.mount\.path")
+VOLUMES = "volumes"
+"""Where a driver's emptyDir volumes are, in the job's folder."""
+
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
@@ -42,8 +47,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Launch:
+    """How to start a driver. `mounts`: paths, and the directories that it finds there instead."""
+
     argv: list[str]
     env: dict[str, str]
+    mounts: Mapping[str, str]
 
 
 def memory_bytes(text: str, key: str) -> int:
@@ -123,7 +131,21 @@ def prepare(
     elif any(sparkr.is_program(file) for file in conf.get("spark.files", "").split(",")):
         with suppress(BadSubmission):  # an R program that Python starts, or no more than a file
             env["SPARK_HOME"] = str(sparkr.home(spark, conf, env))
-    return Launch(argv, env)
+    return Launch(argv, env, _mounts(conf, spark, folder))
+
+
+def _mounts(conf: Mapping[str, str], spark: SparkHome, folder: Path) -> dict[str, str]:
+    """The empty directories that the driver's pod would have, made in the job's folder; none where the driver needs
+    what it would hide on this machine."""
+    needed = [str(path.resolve()) for path in (folder, spark.path, spark.python, spark.java.program, Path(sys.prefix))]
+    found = {}
+    for key, path in conf.items():
+        named = _EMPTY_DIR.fullmatch(key)
+        if named and not any(needs.startswith(f"{os.path.realpath(path).rstrip('/')}/") for needs in needed):
+            place = folder / VOLUMES / named[1]
+            place.mkdir(parents=True, exist_ok=True)
+            found[path] = str(place)
+    return found
 
 
 def _java_options(conf: Mapping[str, str]) -> list[str]:

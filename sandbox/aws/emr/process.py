@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,15 @@ class Driver:
     def started(self) -> bool:
         return (self._folder / "driver.json").exists()
 
-    def launch(self, argv: list[str], env: dict[str, str], cwd: Path) -> None:
-        """Hands the command to a shim of its own. Safe to repeat: only the first one starts it."""
+    def launch(self, argv: list[str], env: dict[str, str], cwd: Path, mounts: Mapping[str, str]) -> None:
+        """Hands the command to a shim of its own; `mounts` are paths and the directories that the process finds there.
+        Safe to repeat: only the first one starts it."""
         stdout, stderr = str(self._folder / "stdout"), str(self._folder / "stderr")
-        launch = {"argv": argv, "env": env, "cwd": str(cwd), "stdout": stdout, "stderr": stderr}
+        launch: dict[str, Any] = {"argv": argv, "env": env, "cwd": str(cwd), "stdout": stdout, "stderr": stderr}
+        if mounts:
+            scratch = self._folder / "root"
+            scratch.mkdir(exist_ok=True)
+            launch |= {"mounts": dict(mounts), "scratch": str(scratch)}
         write_json(self._folder / "launch.json", launch)
         with (self._folder / "shim.log").open("ab") as log:
             self._shim = subprocess.Popen(

@@ -4,7 +4,7 @@ The engine (`process.py`) starts this file as a program of its own, `python -I -
 session. It knows nothing of Spark or AWS and imports only the standard library, so it starts in a few milliseconds
 and stays small while the driver runs. In the job's directory it reads `launch.json`
 
-    {"argv": [...], "env": {...}, "cwd": "...", "stdout": "...", "stderr": "..."}
+    {"argv": [...], "env": {...}, "cwd": "...", "stdout": "...", "stderr": "...", "mounts": {"/path": "/directory"}}
 
 and writes, each in one atomic step:
 
@@ -72,6 +72,53 @@ def spawn(launch: dict[str, Any]) -> int:
     return os.posix_spawn(argv[0], argv, launch["env"], file_actions=files, setpgroup=0)
 
 
+def spawn_with_mounts(launch: dict[str, Any]) -> int:
+    """As `spawn`, with directories of the process's own at the mount paths (see `mounts.py`). Raises OSError, with
+    nothing started, where this machine does not allow that."""
+    os.makedirs(launch["cwd"], exist_ok=True)
+    reading, writing = os.pipe()  # closed by exec, which is how a start without a fault is told
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(launch)
+        except Exception as error:  # noqa: BLE001 - told to the one who waits
+            os.write(writing, str(error).encode(errors="replace")[:1000] or b"?")
+        finally:
+            os._exit(127)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        failure = told.read()
+    if failure:
+        os.waitpid(pid, 0)
+        raise OSError(failure.decode(errors="replace"))
+    return pid
+
+
+def _become(launch: dict[str, Any]) -> None:
+    os.setpgid(0, 0)
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    from mounts import enter
+
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    opened = [os.open(os.devnull, os.O_RDONLY), *(os.open(launch[n], append, 0o644) for n in ("stdout", "stderr"))]
+    enter(launch["mounts"], launch["scratch"])
+    os.chdir(launch["cwd"])
+    for number, file in enumerate(opened):
+        os.dup2(file, number)
+    os.execve(launch["argv"][0], launch["argv"], launch["env"])
+
+
+def start(launch: dict[str, Any]) -> int:
+    """Starts the process, with its mounts where that can be."""
+    if launch.get("mounts"):
+        try:
+            return spawn_with_mounts(launch)
+        except OSError as error:
+            with open(launch["stderr"], "a", encoding="utf-8") as file:
+                file.write(f"sandbox: volumes are not at their mount paths, only arguments are mapped: {error}\n")
+    return spawn(launch)
+
+
 def await_end(pid: int) -> int:
     """Waits for the leader's end, kills the rest of its group, and returns its exit code."""
     if hasattr(os, "waitid"):
@@ -106,7 +153,7 @@ def run(directory: str) -> None:
         launch = json.load(file)
     write(here, {"pid": os.getpid(), "start": start_time(os.getpid())})
     try:
-        pid = spawn(launch)
+        pid = start(launch)
     except OSError as error:
         write(os.path.join(directory, "exit.json"), {"error": str(error), "ended": time.time()})
         return
