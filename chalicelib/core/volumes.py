@@ -77,11 +77,11 @@ def within(volumes: Sequence[Volume], path: str) -> tuple[Volume, str] | None:
 
 def check_file(volume: Volume, path: object, *, field: str) -> str:
     """The path of a file below a volume, as a driver tells it. Raises Invalid for one that climbs, or that cannot be a
-    name in S3: too long, no UTF-8, or with control characters other than a new line or a tab."""
+    name in DBFS: too long, no UTF-8, or with control characters."""
     if not isinstance(path, str) or any(name in {"", ".", ".."} for name in path.split("/")):
         raise Invalid(f"{field}: {str(path)[:200]!r} is not a path below the volume.", field=field)
-    if any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 or "\ud800" <= c <= "\udfff" for c in path):
-        raise Invalid(f"{field}: {path[:200]!r} has characters that a file's name in S3 cannot have.", field=field)
+    if any(ord(c) < 32 or ord(c) == 127 or "\ud800" <= c <= "\udfff" for c in path):
+        raise Invalid(f"{field}: {path[:200]!r} has characters that a file's name cannot have.", field=field)
     if len(f"/{volume.prefix}/{path}".encode()) > MAX_PATH:
-        raise Invalid(f"{field}: the path {path[:200]!r} is too long for a file in S3.", field=field)
+        raise Invalid(f"{field}: the path {path[:200]!r} is too long for a file.", field=field)
     return path

@@ -303,8 +303,8 @@ def _changed(volume: Volume) -> tuple[dict[str, Stamp], list[str]]:
         most = f"{MAX_FILE >> 30} GiB of one file and {MAX_BYTES >> 30} GiB together"
         raise NotStored(f"the new or changed files are too large: {most} can be stored")
     for path in changed:
-        if any("\ud800" <= c <= "\udfff" for c in path):
-            raise NotStored(f"the name {path!a} is not UTF-8")
+        if any(ord(c) < 32 or ord(c) == 127 or "\ud800" <= c <= "\udfff" for c in path):
+            raise NotStored(f"the name {path!a} has control characters or is not UTF-8")
     return changed, [path for path in volume.known if path not in found]
 
 

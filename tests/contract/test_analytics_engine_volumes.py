@@ -110,7 +110,7 @@ def test_a_volume_may_be_written_unless_it_says_otherwise(service: Service, alic
 def test_the_driver_is_given_links_to_store_what_has_changed(service: Service, alice: Client) -> None:
     run, _ = submit(alice, body({**VOLUME, "source_sub_path": "a/b"}))
     service.start(run)
-    files = {"x.txt": 5, "d/empty": 0, "ü %#?\n.txt": 5 << 30}
+    files = {"x.txt": 5, "d/empty": 0, "ü %#?+&.txt": 5 << 30}
     told = tell(service, run, {"files": files})
     assert told.status == 200 and list(told.json["links"]) == list(files)
     base = "https://blobs.example/main/dbfs/volumes/cpd-instance/my-vol/a/b"
@@ -139,6 +139,7 @@ def test_the_driver_may_delete_what_its_program_has_deleted(service: Service, al
         "a/.",
         "..",
         "a\0b",
+        "a\nb",
         "a\rb",
         "\x7f",
         "\udcff",
