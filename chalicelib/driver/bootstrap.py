@@ -4,8 +4,8 @@
 exception; 1 with one sentence for a program that does not exist (type `ProgramNotFound` in the report), an init script
 that failed, a library that cannot be installed or a volume that cannot be brought or stored (`sparkplane.InitScript`,
 `sparkplane.Library`, `sparkplane.Volume`); 130 for an interrupt; and death by SIGTERM for a SIGTERM. A program that
-ends by os._exit or is killed makes no report and stores no volume: its exit status tells. A JVM program that ends by
-System.exit makes no report either, but its volumes are stored.
+ends by os._exit or is killed makes no report: its exit status tells; what is killed stores no volume either. A JVM
+program that ends by System.exit makes no report either, but its volumes are stored.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import threading
 from . import environment
 from .console import say
 from .execute import Outcome, describe, describe_text, run_main
+from .jvm import hold
 from .program import (
     LIBRARY_CAP_BYTES,
     ProgramNotFound,
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
 # A pod that is asked to stop has little time; what matters then is to end.
 SIGNAL_PATIENCE_SECONDS = 1.5
-SIGNAL_STORE_SECONDS = 5.0
+SIGNAL_STORE_SECONDS = 7.0
+HOLD_SECONDS = 20
 _HIDDEN = "*********(redacted)"
 
 
@@ -115,9 +117,14 @@ def _staged(config: Mapping[str, Any], ending: Ending) -> dict[str, str]:
 
     ending.volumes = Volumes(config["volumes"], config.get("api") or "", config["run"], config["secret"])
     try:
-        return ending.volumes.stage()
+        places = ending.volumes.stage()
     except NotStaged as error:
         raise NotPrepared("sparkplane.Volume", str(error)) from None
+    if ending.volumes.writable:
+        ending.guard_exit()
+        if "language" not in config["program"]:  # the others see to it themselves
+            hold(HOLD_SECONDS)
+    return places
 
 
 def _environment(
@@ -202,6 +209,18 @@ class Ending:
         if self.volumes is not None:
             self.volumes.open()
 
+    def guard_exit(self) -> None:
+        """Have os._exit store the volumes first, so that no success hides what is lost."""
+        leave = os._exit
+
+        def leave_stored(status: int) -> NoReturn:
+            if os.getpid() == self._process and not self._over and self.volumes and (lost := self.volumes.store()):
+                self._tell_abrupt({"exit_code": 1}, lost)
+                leave(1)
+            leave(status)
+
+        os._exit = leave_stored
+
     def _at_exit(self) -> None:
         if os.getpid() != self._process or self._over:
             return
@@ -229,15 +248,22 @@ class Ending:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Tell, then die of the same signal, so that the exit status is honest. Spark's JVM stops Spark by itself."""
-        signal.signal(number, signal.SIG_DFL)
         if os.getpid() == self._process and not self._over:
             self._over = True
+            # One is enough: a JVM that ends sends one too (see `jvm.hold`).
+            signal.signal(number, signal.SIG_IGN if self.volumes else signal.SIG_DFL)
             _end_kernels()
-            if self.volumes is not None and (failure := self.volumes.store(SIGNAL_STORE_SECONDS)):
-                say(failure)
-            facts = {"signal": number, "exit_code": 128 + number, "error": None}
-            self._reporter.finish(facts, SIGNAL_PATIENCE_SECONDS)
+            failure = self.volumes.store(SIGNAL_STORE_SECONDS) if self.volumes else ""
+            self._tell_abrupt({"signal": number, "exit_code": 128 + number}, failure)
+        signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+    def _tell_abrupt(self, facts: dict[str, Any], failure: str) -> None:
+        """The last report of an end that leaves little time, and what went wrong with the volumes."""
+        if failure:
+            say(failure)
+        error = describe_text("sparkplane.Volume", failure) if failure else None
+        self._reporter.finish({**facts, "error": error}, SIGNAL_PATIENCE_SECONDS)
 
     # A child that the program forks must die of SIGTERM as if there were no handler, also of one that arrives at once:
     # in a new child Python drops what a handler has noted but not yet run. So the signal waits in the kernel meanwhile.

@@ -15,7 +15,7 @@ import threading
 
 from .console import say
 from .execute import Outcome, describe_text
-from .jvm import open_gateway
+from .jvm import array, bound, method, open_gateway
 from .program import ProgramNotFound, fetched_by_spark_submit, find_program, is_in_image
 
 TYPE_CHECKING = False
@@ -110,11 +110,11 @@ def _call_main(gateway: Any, main_class: str, arguments: Sequence[str]) -> Any:
     """Call a class's main in a thread of its own, and wait for its end, or the JVM's. What it raises, or what is wrong
     with it, is a Throwable that is returned, or raised within a Py4JJavaError; Py4JError for a JVM that is gone."""
     java = gateway.jvm.java
-    words = _array(gateway, java.lang.String, arguments)
-    main = _method(gateway, main_class, "main", [words.getClass()])
+    words = array(gateway, java.lang.String, arguments)
+    main = method(gateway, main_class, "main", [words.getClass()])
     if not java.lang.reflect.Modifier.isStatic(main.getModifiers()):
         return java.lang.IllegalStateException("The main method in the given main class must be static")
-    task = java.util.concurrent.FutureTask(_bound(gateway, "java.util.concurrent.Callable", main, [words]))
+    task = java.util.concurrent.FutureTask(bound(gateway, "java.util.concurrent.Callable", main, [words]))
     _be_waited_for(gateway, task)
     thread = java.lang.Thread(task, "main")
     thread.setDaemon(False)
@@ -133,27 +133,11 @@ def _be_waited_for(gateway: Any, task: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         stream = java.net.Socket("127.0.0.1", server.getsockname()[1]).getInputStream()
         _held.append(server.accept()[0])
-    cancel = _method(gateway, "java.util.concurrent.FutureTask", "cancel", [java.lang.Boolean.TYPE])
-    read = _method(gateway, "java.io.InputStream", "read", [])
-    for method, arguments in ((cancel, [task, False]), (read, [stream])):
-        hook = java.lang.Thread(_bound(gateway, "java.lang.Runnable", method, arguments))
+    cancel = method(gateway, "java.util.concurrent.FutureTask", "cancel", [java.lang.Boolean.TYPE])
+    read = method(gateway, "java.io.InputStream", "read", [])
+    for called, arguments in ((cancel, [task, False]), (read, [stream])):
+        hook = java.lang.Thread(bound(gateway, "java.lang.Runnable", called, arguments))
         java.lang.Runtime.getRuntime().addShutdownHook(hook)
-
-
-def _method(gateway: Any, of: str, name: str, types: Sequence[Any]) -> Any:
-    lang = gateway.jvm.java.lang
-    loader = lang.Thread.currentThread().getContextClassLoader()
-    return lang.Class.forName(of, True, loader).getMethod(name, _array(gateway, lang.Class, types))
-
-
-def _bound(gateway: Any, interface: str, method: Any, arguments: Sequence[Any]) -> Any:
-    """A method with all its arguments (of one that is not static, first the object) as an object of an interface that
-    has one method."""
-    lang = gateway.jvm.java.lang
-    handles = lang.invoke.MethodHandles
-    given = _array(gateway, lang.Object, arguments)
-    handle = handles.insertArguments(handles.publicLookup().unreflect(method), 0, given)
-    return lang.invoke.MethodHandleProxies.asInterfaceInstance(lang.Class.forName(interface), handle)
 
 
 def halt(code: int) -> None:
@@ -167,13 +151,6 @@ def halt(code: int) -> None:
 
 _ending: list[Any] = []
 """The gateway to a JVM that ends by itself."""
-
-
-def _array(gateway: Any, of: Any, items: Sequence[Any]) -> Any:
-    made = gateway.new_array(of, len(items))
-    for position, item in enumerate(items):
-        made[position] = item
-    return made
 
 
 def _failed(jvm: Any, main_class: str, thrown: Any) -> Outcome:

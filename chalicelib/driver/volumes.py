@@ -91,9 +91,14 @@ class Volumes:
         self._staged = staged
         return {volume.mount: volume.place for volume in staged}
 
+    @property
+    def writable(self) -> bool:
+        """Whether there is a volume that the program may write, and its files have been brought."""
+        return not all(volume.read_only for volume in self._staged)
+
     def open(self) -> None:
         """Start the threads that store: once Python has begun to shut down, it starts no more."""
-        if self._tasks is None and not all(volume.read_only for volume in self._staged):
+        if self._tasks is None and self.writable:
             import queue
 
             self._tasks = queue.SimpleQueue()  # reentrant, so a signal handler may use it

@@ -121,7 +121,7 @@ def test_an_application_whose_files_cannot_be_stored_fails_and_says_so(
     ended = engine.ended(apply(engine, program("odd.py", source), Volume(sandbox, "odd"), "/mnts/v"))
     reason = r"the name '\udcff' has control characters or is not UTF-8"
     message = f"What the program left in the volume odd could not be stored: {reason}."
-    assert ended["state"] == "FAILED" and message in str(ended["state_details"])
+    assert (ended["state"], ended["state_details"][0]["message"]) == ("FAILED", message)
 
 
 def test_a_stopped_application_leaves_what_it_wrote(sandbox: Sandbox, engine: Engine, program: Program) -> None:
@@ -139,6 +139,7 @@ spark.sparkContext.parallelize([1], 1).foreach(lambda _: time.sleep(300))
     eventually(lambda: any("up" in path.read_text() for path in sandbox.home.glob("emr/*/stdout")), "its output", 60)
     engine.call("DELETE", f"/spark_applications/{id}")
     assert engine.ended(id)["state"] == "STOPPED"
+    eventually(lambda: not sandbox.pids(), "the driver's end")  # STOPPED is told when the stop was asked for
     assert len(volume.names()) == 40
 
 

@@ -381,6 +381,7 @@ def place_of(world: World, what: str) -> int:
         ("open(V + '/new', 'w').write('1')", 0),
         ("open(V + '/new', 'w').write('1'); os.remove(V + '/old'); 1 / 0", 1),
         ("open(V + '/new', 'w').write('1')\nimport sys; sys.exit(3)", 3),
+        ("open(V + '/new', 'w').write('1'); os._exit(0)", 0),
         ("import atexit; atexit.register(lambda: open(V + '/new', 'w').write('1'))", 0),
         ("import threading, time\nthreading.Timer(0.2, lambda: open(V + '/new', 'w').write('1')).start()", 0),
         ("if not os.fork(): raise SystemExit\nos.wait()\nopen(V + '/new', 'w').write('1')", 0),
@@ -394,13 +395,15 @@ def test_however_a_program_ends_what_it_left_is_stored_before_the_end_is_told(
     assert process.wait(20) == code
     kept = {} if "remove" in source else {"old": b"1"}
     assert world.files[0] == {**kept, "new": b"1"}
-    assert last(world)["exit_code"] == code
-    assert place_of(world, "PUT ") < place_of(world, "/report")
+    if "_exit" not in source:
+        assert last(world)["exit_code"] == code
+        assert place_of(world, "PUT ") < place_of(world, "/report")
 
 
-def test_a_run_whose_files_cannot_be_stored_fails_and_says_why(world: World, start: Start) -> None:
+@pytest.mark.parametrize("end", ["", "os._exit(0)"])
+def test_a_run_whose_files_cannot_be_stored_fails_and_says_why(world: World, start: Start, end: str) -> None:
     world.broken = {"PUT ": [403]}
-    process = start("open(V + '/new', 'w').write('1')")
+    process = start(f"open(V + '/new', 'w').write('1')\n{end}")
     _, said = process.communicate(timeout=20)
     sentence = (
         "What the program left in the volume ns::vol could not be stored: "
@@ -436,6 +439,28 @@ def test_a_driver_that_is_asked_to_stop_while_it_stores_ends_what_it_began(world
     world.hold.set()
     assert process.wait(20) == -signal.SIGTERM
     assert world.files[0] == {"0": b"1", "1": b"1", "2": b"1"}
+
+
+def test_a_second_signal_does_not_keep_what_there_is_from_being_stored(world: World, start: Start) -> None:
+    world.held = "PUT "
+    process = start("import time\nopen(V + '/new', 'w').write('1')\nprint('up', flush=True)\ntime.sleep(30)")
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    while not world.puts():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    world.hold.set()
+    assert process.wait(20) == -signal.SIGTERM
+    assert world.files[0] == {"new": b"1"} and last(world)["signal"] == signal.SIGTERM
+
+
+def test_a_driver_that_is_asked_to_stop_says_what_it_could_not_store(world: World, start: Start) -> None:
+    world.broken = {"PUT ": [403]}
+    process = start("import time\nopen(V + '/new', 'w').write('1')\nprint('up', flush=True)\ntime.sleep(30)")
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == -signal.SIGTERM
+    assert last(world)["error"]["type"] == "sparkplane.Volume"
 
 
 @pytest.mark.parametrize("step", ["GET /driver", "GET /store", "files", "PUT /store/0/1", "PUT /store", "removed"])
