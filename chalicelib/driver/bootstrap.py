@@ -120,10 +120,9 @@ def _staged(config: Mapping[str, Any], ending: Ending) -> dict[str, str]:
         places = ending.volumes.stage()
     except NotStaged as error:
         raise NotPrepared("sparkplane.Volume", str(error)) from None
-    if ending.volumes.writable:
+    if ending.volumes.writable and "language" not in config["program"]:  # a JVM's program sees to it itself
         ending.guard_exit()
-        if "language" not in config["program"]:  # the others see to it themselves
-            hold(HOLD_SECONDS)
+        hold(HOLD_SECONDS)
     return places
 
 
