@@ -107,10 +107,11 @@ def check_spec(
     """Refuse what could never be launched: foreign URIs, protected conf, a Spark version that nobody has, texts that no
     process can be given.
 
-    `fields` maps a spec's parts (`program`, `arguments`, `conf`, `environment`, `spark_version`, and the
+    `fields` maps a spec's parts (`program`, `main_class`, `arguments`, `conf`, `environment`, `spark_version`, and the
     attributes of Files) to what the caller calls them.
     """
     _check_texts(spec, {**_PARTS, **(fields or {})})
+    check_carried(spec, field=(fields or {}).get("conf", "conf"))
     late = () if launching else spec.late_schemes
     settings = ports.settings
     check_files(spec, settings.uri_schemes, fields, hosts=settings.https_hosts, late=late)
@@ -126,11 +127,14 @@ def check_spec(
         raise Invalid(f"The program's URI is longer than {ENTRY_POINT_LIMIT} characters.", field="program")
 
 
-_PARTS = {part: part for part in ("arguments", "conf", "environment")}
+_PARTS = {part: part for part in ("arguments", "main_class", "packages", "conf", "environment")}
 
 
 def _check_texts(spec: RunSpec, fields: Mapping[str, str]) -> None:
+    files = spec.files
     check_words(spec.program.arguments, field=fields["arguments"])
+    check_words([spec.program.main_class], field=fields["main_class"])
+    check_words([*files.packages, *files.exclude_packages], field=fields["packages"])
     check_conf(spec.conf, field=fields["conf"])
     in_conf = spec.program.kind in {ProgramKind.JAR, ProgramKind.R}
     check_environment(spec.environment, field=fields["environment"], one_line=in_conf)

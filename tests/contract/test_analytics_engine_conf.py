@@ -63,6 +63,16 @@ BAD = {
         "application_details.arguments: a NUL character cannot be passed on.",
         "application_details.arguments",
     ),
+    "a NUL in a package": (
+        details(packages="g:a:1,g:\0:1"),
+        "application_details.packages: a NUL character cannot be passed on.",
+        "application_details.packages",
+    ),
+    "a NUL in the class": (
+        details(**{**JAR, "class": "M\0"}),
+        "application_details.class: a NUL character cannot be passed on.",
+        "application_details.class",
+    ),
     "a NUL in the name": (
         details(name="a\0b"),
         "application_details.name: a NUL character cannot be passed on.",

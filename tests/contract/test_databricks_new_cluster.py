@@ -289,6 +289,15 @@ def test_an_init_script_that_spark_cannot_fetch_is_named(service: Service, alice
     assert state["state_message"] == f"Cluster scoped init script s3://code/two.sh failed: {reason}"
 
 
+def test_empty_values_are_taken_and_asked_of_emr(service: Service, alice: Client) -> None:
+    run = submit(alice, python(new_cluster=cluster(spark_conf={"spark.a": ""}, spark_env_vars={"B": ""}), run_name=""))
+    assert service.run(run).spec.environment == {"B": ""}
+    request = _request(service, run)
+    assert "--conf spark.a=" in request["jobDriver"]["sparkSubmitJobDriver"]["sparkSubmitParameters"]
+    (told,) = request["configurationOverrides"]["applicationConfiguration"]
+    assert all(told["properties"].values()) and "spark.app.name" not in told["properties"]
+
+
 @pytest.mark.parametrize("name", ["", "1ST", "A B", "A-B", "A=B"])
 def test_a_name_that_no_environment_can_have_is_refused(service: Service, alice: Client, name: str) -> None:
     message = f"new_cluster.spark_env_vars: {name!r} cannot be the name of an environment variable."

@@ -22,6 +22,7 @@ from tests.contract.databricks import (
 )
 from tests.contract.wire import Client, Service
 
+MANY = "100 properties of 1024 characters has more than 94,208 characters, together with the lists of files."
 INVALID = "INVALID_PARAMETER_VALUE"
 MALFORMED = "MALFORMED_REQUEST"
 UNPARSED = "Could not parse request object: Expected"
@@ -133,6 +134,29 @@ BODIES: dict[str, tuple[Any, str, str]] = {
         on(spark_conf={"spark.hadoop.fs.s3a.access.key": "AKIA"}),
         INVALID,
         "new_cluster.spark_conf: spark.hadoop.fs.s3a.access.key is set by the platform and cannot be overridden.",
+    ),
+    **{
+        f"a conf with the name {name!a}": (
+            on(spark_conf={name: "x"}),
+            INVALID,
+            f"new_cluster.spark_conf: {name!r} cannot be the name of a property.",
+        )
+        for name in ("", "a b", "a=b", "a\n")
+    },
+    "a conf of two lines": (
+        on(spark_conf={"spark.a": "x\ny"}),
+        INVALID,
+        "new_cluster.spark_conf: the value of spark.a has a line break or a NUL character.",
+    ),
+    "a conf that nothing carries": (
+        on(spark_conf={"spark.a": "x" * 95_000}),
+        INVALID,
+        f"new_cluster.spark_conf: what does not fit into {MANY}",
+    ),
+    "a NUL in the environment": (
+        on(spark_env_vars={"A": "\0"}),
+        INVALID,
+        "new_cluster.spark_env_vars: the value of A has a NUL character.",
     ),
     "an environment that is not ASCII": (
         on(spark_env_vars={"STAGE": "prüfung"}),

@@ -127,7 +127,7 @@ def test_a_jar_is_told_what_was_said_be_it_empty_long_or_much(
     long = """-Da="x y" -Db='$(z)' `d` \\ * """ * 60
     conf = {"spark.driver.extraJavaOptions": "", "spark.own.empty": "", "spark.own.long": long.strip()}
     many = {f"spark.own.n{number}": f"{number} of them" for number in range(120)}
-    name, told = f"told {last}", [*conf, "spark.own.n0", "spark.own.n119", "MY_B"]
+    name, told = f"told {last}", ["spark.own.empty", "spark.own.long", "spark.own.n0", "spark.own.n119", "MY_B"]
     body = {
         "application": "dbfs:/volumes/own/jobs/main.jar",
         "class": "Main",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from chalicelib.core.errors import AlreadyExists
+from chalicelib.core.errors import AlreadyExists, Conflict
 from chalicelib.core.model import Job, Policy, Pool, Run
 from chalicelib.core.states import RunState
 from chalicelib.ports import Launch
@@ -15,6 +15,7 @@ from chalicelib.services.jobs import Definition, create_job, delete_job
 from chalicelib.services.pools import ensure_pool
 from chalicelib.services.runs import cancel_run
 from chalicelib.services.submission import Request, run_job
+from chalicelib.services.workflow import LAUNCH_MS
 from tests.unit.cloud import HOUR_MS, Cloud, job_spec, runs, spec
 from tests.unit.fakes import Killed
 
@@ -86,6 +87,22 @@ def is_cancelled_when_granted(cloud: Cloud) -> list[RunState]:
     id = submitted(cloud)
     cloud.deliver("dispatch", 1)
     insistently(lambda: cancel_run(cloud.ports, cloud.caller, id))
+    return [RunState.CANCELED]
+
+
+def is_cancelled_while_no_driver_can_be_asked_for(cloud: Cloud) -> list[RunState]:
+    def away(launch: Launch) -> str:
+        raise Conflict("EMR is away")
+
+    cloud.engine.start = away  # type: ignore[method-assign]
+    id = submitted(cloud)
+    for _ in range(3):
+        cloud.deliver("dispatch")
+    for execution in cloud.workflows.live():
+        cloud.step(execution)
+    cloud.clock.advance(LAUNCH_MS + 1)
+    insistently(lambda: cancel_run(cloud.ports, cloud.caller, id))
+    cloud.deliver("follow")
     return [RunState.CANCELED]
 
 
@@ -249,6 +266,7 @@ SCENARIOS: list[Scenario] = [
     succeeds_unheard,
     is_cancelled_in_the_queue,
     is_cancelled_when_granted,
+    is_cancelled_while_no_driver_can_be_asked_for,
     is_cancelled_while_it_runs,
     times_out,
     fails_and_is_retried,

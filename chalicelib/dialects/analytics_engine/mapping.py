@@ -45,7 +45,8 @@ FIELDS: Mapping[str, str] = {
     "spark_version": "application_details.runtime.spark_version",
     "py_files": "application_details.py-files",
     "environment": "application_details.env",
-    **{n: f"application_details.{n}" for n in ("arguments", "conf", "jars", "files", "archives")},
+    "main_class": "application_details.class",
+    **{n: f"application_details.{n}" for n in ("arguments", "conf", "jars", "packages", "files", "archives")},
 }
 """What the parts of a spec are called on the wire."""
 

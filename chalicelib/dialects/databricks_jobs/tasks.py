@@ -23,11 +23,12 @@ def the_task(settings: TaskSettings) -> str:
     return named[0]
 
 
-_PARTS = ("program", "arguments", "conf", "jars", "py_files", "files", "archives")
+_PARTS = ("program", "main_class", "arguments", "conf", "jars", "packages", "py_files", "files", "archives")
 _CLUSTERED = {
     "conf": "new_cluster.spark_conf",
     "environment": "new_cluster.spark_env_vars",
     "jars": "libraries",
+    "packages": "libraries",
     "py_files": "libraries",
     "libraries": "libraries",
     "init_scripts": "new_cluster.init_scripts",
@@ -41,6 +42,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "spark_jar_task": {
         **_CLUSTERED,
         "program": "spark_jar_task.jar_uri",
+        "main_class": "spark_jar_task.main_class_name",
         "arguments": "spark_jar_task.parameters",
     },
     "spark_submit_task": {**_CLUSTERED, **dict.fromkeys(_PARTS, "spark_submit_task.parameters")},
