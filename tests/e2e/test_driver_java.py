@@ -148,15 +148,29 @@ def test_a_jvm_that_is_asked_to_stop_has_what_was_left_stored_first(submit: Subm
     assert world.files[0]["out.txt"] == b"left"
 
 
+def python_of(jvm: subprocess.Popen[str]) -> int:
+    """The Python that a driver's JVM started; the JVM has other children at times, such as Hadoop's shells."""
+    threads = pathlib.Path(f"/proc/{jvm.pid}/task").glob("*/children")
+    children = {int(child) for thread in threads for child in thread.read_text().split()}
+    (python,) = (child for child in children if b"launch.py" in command_of(child))
+    return python
+
+
+def command_of(pid: int) -> bytes:
+    """A process's command line; empty when it has ended meanwhile."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def test_a_jvm_that_halts_and_one_whose_python_is_killed_end_at_once(submit: Submit, world: World) -> None:
     process = submit("halt", "/myapp/in.txt", "x")
     process.communicate(timeout=120)
     assert process.returncode == 5
     process = submit("stay", "/myapp/in.txt", "x")
     assert any("STAYS" in line for line in process.stdout)
-    threads = pathlib.Path(f"/proc/{process.pid}/task").glob("*/children")
-    (python,) = [child for thread in threads for child in thread.read_text().split()]
-    os.kill(int(python), signal.SIGKILL)
+    os.kill(python_of(process), signal.SIGKILL)
     process.communicate(timeout=40)
     assert process.returncode == 128 + signal.SIGKILL, "it does not stay for the minute that main would"
     assert (world.files[0], world.reports) == ({"in.txt": b"read"}, [])
