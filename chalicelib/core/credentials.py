@@ -18,11 +18,13 @@ WORKSPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a caller showed: a secret text, and the user it claims to be (empty for none), in a workspace."""
+    """What a caller showed: a secret text, and the user it claims to be (empty for none), in a workspace. `own` when it
+    must be a password or key of the user's own, not a token that a login issued."""
 
     workspace: str
     secret: str
     user: str = ""
+    own: bool = False
 
     @property
     def digest(self) -> str:
@@ -56,7 +58,7 @@ def parse_authorization(header: str | None, default_workspace: str) -> Credentia
             if scheme.lower() == "basic" and user == "token":
                 return Credential(workspace_of(secret, default_workspace), secret)
             workspace, user = split_user(user, workspace_of(secret, default_workspace))
-            return Credential(workspace, secret, user)
+            return Credential(workspace, secret, user, own=scheme.lower() == "zenapikey")
     raise Unauthenticated("Credentials were not provided, or are of a form that is not supported.")
 
 

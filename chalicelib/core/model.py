@@ -591,7 +591,7 @@ class Principal:
 @dataclass(frozen=True, slots=True)
 class Token:
     """A credential that names a principal. Only the text's digest is kept. One with `pages` is good for nothing but
-    the pages below that path."""
+    the pages below that path; one that was `exchanged` for another credential is not exchanged for a longer one."""
 
     workspace: str
     digest: str
@@ -601,6 +601,7 @@ class Token:
     expires_at: int = 0
     label: str = ""
     pages: str = ""
+    exchanged: bool = False
     version: int = 0
 
 

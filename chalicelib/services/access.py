@@ -49,11 +49,13 @@ PAGES_MS = 4 * 3600 * 1000
 @dataclass(frozen=True, slots=True)
 class Call:
     """An authenticated call: who, and the records that were read along with the token (absent ones as None).
-    `departed` are the workspace's removed users."""
+    `departed` are the workspace's removed users; `until` is when the token ends (epoch ms; 0 for never, and for a
+    password)."""
 
     principal: Principal
     snapshot: Mapping[Key, Any] = field(default_factory=dict)
     departed: Mapping[str, int] = field(default_factory=dict)
+    until: int = 0
 
     @property
     def workspace(self) -> str:
@@ -94,10 +96,12 @@ def admit(ports: Ports, credential: Credential, prefetch: Collection[Key] = (), 
     departed: Mapping[str, int] = found[departed_key].users if departed_key in found else {}
     if token and (is_departed(departed, token.principal, token.created_at) or not _opens(token, page)):
         token = None
-    principal = _of_token(ports, credential, token) or _of_password(credential, user)
+    by_token = _of_token(ports, credential, token)
+    principal = by_token or _of_password(credential, user)
     if principal is None:
         raise Unauthenticated(_NOT_ADMITTED)
-    return Call(principal, {k: found.get(k) for k in prefetch}, departed)
+    until = token.expires_at if by_token and token else 0
+    return Call(principal, {k: found.get(k) for k in prefetch}, departed, until)
 
 
 def is_departed(departed: Mapping[str, int], name: str, at: int) -> bool:
@@ -118,7 +122,7 @@ def _opens(token: Token, page: str) -> bool:
 def _of_token(ports: Ports, credential: Credential, token: Token | None) -> Principal | None:
     if token is None or (token.expires_at and token.expires_at <= ports.clock.now()):
         return None
-    if credential.user and credential.user != token.principal:
+    if (credential.user and credential.user != token.principal) or (credential.own and token.exchanged):
         return None
     return Principal(token.workspace, token.principal, token.role)
 
@@ -129,8 +133,18 @@ def _of_password(credential: Credential, user: User | None) -> Principal | None:
     return Principal(user.workspace, user.name, user.role)
 
 
-def log_in(ports: Ports, username: str, secret: str) -> str:
-    """Issue a JWT for a username with its password or an API key (seed 002, "Authentication"). Raises Unauthenticated.
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A token that a login issued: its text, and for how many seconds it is good."""
+
+    text: str
+    seconds: int
+
+
+def log_in(ports: Ports, username: str, secret: str, *, again: bool = False) -> Login:
+    """Issue a JWT for a username with its password or an API key (seed 002, "Authentication"). With `again`, a token
+    that a login issued is as good. It ends after SESSION_MS, or with the token that it was issued for, so that no token
+    renews itself. Raises Unauthenticated.
 
     The JWT is an ordinary token whose text happens to be a JWT, because clients decode it: it is found by its digest,
     expires with its `exp`, and can be revoked like any other.
@@ -138,9 +152,9 @@ def log_in(ports: Ports, username: str, secret: str) -> str:
     import jwt  # imported here: only a login needs it, and cold starts pay for imports
 
     workspace, name = split_user(username, workspace_of(secret, ports.settings.workspace))
-    principal = admit(ports, Credential(workspace, secret, name)).principal
-    now = ports.clock.now()
-    expires = now + SESSION_MS
+    call = admit(ports, Credential(workspace, secret, name, own=not again))
+    principal, now = call.principal, ports.clock.now()
+    expires = min(now + SESSION_MS, call.until or now + SESSION_MS)
     claims = {
         "sub": principal.name,
         "username": principal.name,
@@ -151,8 +165,8 @@ def log_in(ports: Ports, username: str, secret: str) -> str:
         "jti": ports.dice.text(),
     }
     text = jwt.encode(claims, ports.secret(), algorithm="HS256")
-    _store_token(ports, principal, text, expires_at=expires, label="login")
-    return text
+    _store_token(ports, principal, text, expires_at=expires, label="login", exchanged=True)
+    return Login(text, (expires - now) // 1000)
 
 
 def create_user(ports: Ports, workspace: str, name: str, role: Role, password: str = "") -> User:
@@ -221,7 +235,14 @@ def close_pages(ports: Ports, call: Call, text: str) -> None:
 
 
 def _store_token(
-    ports: Ports, principal: Principal, text: str, *, expires_at: int, label: str, pages: str = ""
+    ports: Ports,
+    principal: Principal,
+    text: str,
+    *,
+    expires_at: int,
+    label: str,
+    pages: str = "",
+    exchanged: bool = False,
 ) -> None:
     token = Token(
         principal.workspace,
@@ -232,6 +253,7 @@ def _store_token(
         expires_at=expires_at,
         label=label,
         pages=pages,
+        exchanged=exchanged,
     )
     try:
         ports.store.commit([Put(token)])

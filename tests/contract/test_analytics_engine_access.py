@@ -288,3 +288,37 @@ def test_a_key_does_not_breed_keys(service: Service, scheme: str) -> None:
     with service.unchanged():
         message = "An API key is generated with a bearer token only."
         refused(client.get(KEY), 401, "unauthorized", message)
+
+
+def test_a_token_that_a_login_issued_is_no_credential_for_another_login(service: Service) -> None:
+    token = authorize(service, username="alice", password=PASSWORD).json["token"]
+    with service.unchanged():
+        for body in ({"api_key": token}, {"password": token}):
+            refused(authorize(service, username="alice", **body), 401, "unauthorized", UNKNOWN)
+        refused(identity(service, password=token), 401, "unauthorized", UNKNOWN)
+        refused(validate(service, username="alice", password=token), 401, "unauthorized", UNKNOWN)
+        client = service.nobody.as_(basic("alice", token, scheme="ZenApiKey"))
+        refused(client.get(service.applications()), 401, "unauthorized", UNKNOWN)
+    assert works(service, token)
+
+
+def test_what_an_identity_token_is_traded_for_ends_when_it_ends_however_often_it_is_traded(service: Service) -> None:
+    first = token = identity(service).json["access_token"]
+    end = jwt.decode(first, options={"verify_signature": False})["exp"]
+    for _ in range(3):
+        service.clock.advance(SESSION_MS // 5)
+        token = validate(service, username="alice", iam_token=token).json["accessToken"]
+        assert jwt.decode(token, options={"verify_signature": False})["exp"] == end
+    assert works(service, token)
+    service.clock.advance(SESSION_MS // 2)
+    assert not works(service, token) and not works(service, first)
+    refused(validate(service, username="alice", iam_token=token), 401, "unauthorized", UNKNOWN)
+
+
+def test_a_login_by_a_key_that_ends_soon_ends_with_it(service: Service) -> None:
+    key = "spk_main_" + "k" * 43
+    service.add_token(key, "bob", expires_at=service.clock.now() + 600_000)
+    answer = identity(service, username="bob", password=key).json
+    assert answer["expires_in"] == 600
+    service.clock.advance(600_000)
+    assert not works(service, answer["access_token"])

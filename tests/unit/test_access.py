@@ -117,7 +117,7 @@ def test_neither_token_texts_nor_passwords_are_kept(world: World) -> None:
 
 
 def test_a_log_in_gives_a_jwt_that_clients_can_decode_and_that_ends(world: World) -> None:
-    text = log_in(world.ports, "alice", "correct horse")
+    text = log_in(world.ports, "alice", "correct horse").text
     claims = jwt.decode(text, options={"verify_signature": False})
     assert (claims["sub"], claims["username"], claims["workspace"]) == ("alice", "alice", "main")
     assert claims["exp"] == (world.clock.now() + SESSION_MS) // 1000
@@ -128,8 +128,8 @@ def test_a_log_in_gives_a_jwt_that_clients_can_decode_and_that_ends(world: World
 
 def test_a_log_in_works_with_an_api_key_and_in_another_workspace(world: World) -> None:
     api_key = create_token(world.ports, "main", "alice")
-    assert who(world, f"Bearer {log_in(world.ports, 'alice', api_key)}") == ALICE
-    text = log_in(world.ports, "team/alice", "battery staple")
+    assert who(world, f"Bearer {log_in(world.ports, 'alice', api_key).text}") == ALICE
+    text = log_in(world.ports, "team/alice", "battery staple").text
     assert who(world, f"Bearer {text}") == Principal("team", "alice", Role.ADMIN)
 
 
@@ -142,7 +142,7 @@ def test_a_wrong_log_in_gives_nothing(world: World, user: str, secret: str) -> N
 
 
 def test_a_forged_jwt_is_refused_and_a_revoked_one_too(world: World) -> None:
-    text = log_in(world.ports, "alice", "correct horse")
+    text = log_in(world.ports, "alice", "correct horse").text
     head, claims, _ = text.split(".")
     refused(world, f"Bearer {head}.{claims}.")
     refused(world, f"Bearer {jwt.encode({'sub': 'root', 'workspace': 'main'}, 'k' * 32, algorithm='HS256')}")
@@ -214,7 +214,7 @@ def test_a_drivers_secret_is_good_for_its_own_run_only(world: World) -> None:
 
 def test_a_removed_users_credentials_are_worthless_also_when_somebody_else_has_the_name(world: World) -> None:
     token = create_token(world.ports, "main", "alice")
-    login = log_in(world.ports, "alice", "correct horse")
+    login = log_in(world.ports, "alice", "correct horse").text
     delete_user(world.ports, "main", "alice")
     for header in (f"Bearer {token}", f"Bearer {login}", f"Basic {b64('alice:correct horse')}"):
         assert "unknown, expired or revoked" in refused(world, header)

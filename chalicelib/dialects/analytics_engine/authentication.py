@@ -2,7 +2,8 @@
 
 `authorize` gives a JWT for a username with its password or an API key. Where identity management is enabled, clients
 ask `identitytoken` for an access token and may trade it at `validateAuth`; the tokens are the same kind of thing here,
-so either opens the gate. A platform API key is an ordinary token without an end.
+so either opens the gate. A token that was issued so is no key: `authorize` and ZenApiKey refuse it, and what
+`validateAuth` gives for it ends when it ends. A platform API key is an ordinary token without an end.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def authorize(ports: Ports, request: Request) -> Answer:
     secret = body.password or body.api_key
     if not body.username or not secret:
         raise Unauthenticated("username and either password or api_key are required.")
-    token = access.log_in(ports, body.username, secret)
+    token = access.log_in(ports, body.username, secret).text
     return Answer({"_messageCode_": "200", "message": "Success", "token": token})
 
 
@@ -42,14 +43,14 @@ def identity_token(ports: Ports, request: Request) -> Answer:
         message = f"grant_type: {told!r} is not supported. Known: password, with a username and its password."
         raise Invalid(message, field="grant_type")
     body = mapping.parse(schemas.IdentityToken, request.fields)
-    token = access.log_in(ports, body.username, body.password)
+    login = access.log_in(ports, body.username, body.password)
     return Answer(
         {
-            "access_token": token,
+            "access_token": login.text,
             "token_type": "Bearer",
-            "expires_in": access.SESSION_MS // 1000,
+            "expires_in": login.seconds,
             "scope": body.scope,
-            "id_token": token,
+            "id_token": login.text,
         }
     )
 
@@ -57,10 +58,11 @@ def identity_token(ports: Ports, request: Request) -> Answer:
 def validate(ports: Ports, request: Request) -> Answer:
     """GET /v1/preauth/validateAuth: trades an identity token, or a username and password, for an access token."""
     user = request.headers.get("username", "")
-    secret = request.headers.get("iam-token") or request.headers.get("password", "")
+    issued = request.headers.get("iam-token", "")
+    secret = issued or request.headers.get("password", "")
     if not user or not secret:
         raise Invalid("The headers username and either iam-token or password are required.", field="username")
-    token = access.log_in(ports, user, secret)
+    token = access.log_in(ports, user, secret, again=bool(issued)).text
     return Answer({"username": user, "_messageCode_": "success", "message": "success", "accessToken": token})
 
 
