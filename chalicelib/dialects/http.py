@@ -194,11 +194,13 @@ class OpenOperation:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A dialect's name, the path prefixes that are its own, and its words for errors."""
+    """A dialect's name, the path prefixes that are its own, its words for errors, and the header (if it has one) in
+    which every answer names its request."""
 
     name: str
     prefixes: tuple[str, ...]
     error: Callable[[SparkplaneError, Request], Answer]
+    trace: str = ""
 
 
 _PLAIN: Mapping[type[SparkplaneError], int] = {
@@ -261,6 +263,12 @@ def serve(
     voice: Voice, own: Mapping[str, Operation | OpenOperation], ports: Callable[[], Ports], request: Request
 ) -> Response:
     """Answer one request. Whatever happens, the answer is in the dialect's own shape."""
+    return _traced(voice, request, _answered(voice, own, ports, request))
+
+
+def _answered(
+    voice: Voice, own: Mapping[str, Operation | OpenOperation], ports: Callable[[], Ports], request: Request
+) -> Rendered:
     try:
         return _perform(own, ports(), request)
     except SparkplaneError as error:
@@ -270,6 +278,12 @@ def serve(
         count("Faults")
         answer = voice.error(Fault(f"Internal error. Reference: {request.request_id}."), request)
     return _rendered(answer, request)
+
+
+def _traced(voice: Voice, request: Request, rendered: Rendered) -> Rendered:
+    if voice.trace:
+        rendered.answer["headers"][voice.trace] = request.request_id
+    return rendered
 
 
 def _perform(own: Mapping[str, Operation | OpenOperation], ports: Ports, request: Request) -> Rendered:
@@ -366,7 +380,8 @@ def mount_fallback(app: Chalice, voices: Sequence[Voice], default: Voice) -> Non
     def unknown(**_: str) -> Response:
         request = request_of(_current.get())
         voice = next((v for v in voices if request.path.startswith(v.prefixes)), default)
-        return _rendered(voice.error(NoSuchRoute(f"No such path: {request.path}"), request), request)
+        answer = voice.error(NoSuchRoute(f"No such path: {request.path}"), request)
+        return _traced(voice, request, _rendered(answer, request))
 
     for path in {"/", "/{proxy+}"} - set(app.routes):
         app.route(path, methods=METHODS, content_types=[], name=f"unknown:{path}")(unknown)

@@ -61,6 +61,9 @@ def _scalar(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+Text = Annotated[str, BeforeValidator(_scalar)]
+"""A text, which may come as a number or a boolean where its meaning is plain."""
+
 Int = Annotated[int, BeforeValidator(_integer)]
 Bool = Annotated[bool, BeforeValidator(_boolean)]
 TextMap = Annotated[dict[str, str], BeforeValidator(_map)]

@@ -41,3 +41,4 @@ def refused(answer: Answer, status: int, code: str, message: str, field: str = "
     assert set(body) == {"errors", "trace", "status_code"}
     assert body["status_code"] == status and body["trace"]
     assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-global-transaction-id"] == body["trace"]

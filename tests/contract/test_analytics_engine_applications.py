@@ -331,9 +331,9 @@ def test_an_application_without_a_name_is_called_like_its_file(alice: Client) ->
             "application_details.arguments",
         ),
         (
-            details(arguments=[1]),
+            details(arguments=[[1]]),
             400,
-            "application_details.arguments.0: expected string, found number.",
+            "application_details.arguments.0: expected string, found array.",
             "application_details.arguments.0",
         ),
         (
@@ -445,7 +445,15 @@ def test_a_list_by_state_has_what_is_shown_in_that_state_and_nothing_else(servic
 KNOWN = "ACCEPTED, AUTO_TERMINATED, FAILED, FINISHED, OPS_TERMINATED, QUEUED, RUNNING, STOPPED, SUBMITTED, WAITING"
 
 
-@pytest.mark.parametrize("state", ["DREAMING", "RUNNING,DREAMING", "", ","])
+@pytest.mark.parametrize("state", ["", ",", " "])
+def test_an_empty_filter_is_none(alice: Client, state: str) -> None:
+    """IBM's Python client sends `state=` for `list_applications(state=[])`."""
+    uuid = submit(alice)[1].rpartition("/")[2]
+    answer = alice.get(alice.service.applications(), state=state)
+    assert [entry["application_id"] for entry in answer.json["applications"]] == [uuid]
+
+
+@pytest.mark.parametrize("state", ["DREAMING", "RUNNING,DREAMING"])
 def test_a_state_that_nobody_knows_is_refused_with_those_that_are(service: Service, alice: Client, state: str) -> None:
     answer = alice.get(service.applications(), state=state)
     refused(answer, 400, "invalid_request", f"state: '{state}' is not a list of states. Known: {KNOWN}.", "state")
@@ -533,3 +541,93 @@ def test_posting_is_answered_before_anything_is_granted(service: Service, alice:
     assert post(alice).json["state"] == "ACCEPTED"
     (run,) = service.live()
     assert run.state is S.QUEUED
+
+
+def test_what_is_plainly_meant_as_text_may_be_a_number_or_a_boolean(service: Service, alice: Client) -> None:
+    run, path = submit(alice, details(arguments=["a", 5, 0.25, True, ""], runtime={"spark_version": 3.4}))
+    spec = service.run(run).spec
+    assert (spec.program.arguments, spec.spark_version) == (("a", "5", "0.25", "true", ""), "3.4")
+    assert alice.get(path).json["application_details"]["runtime"]["spark_version"] == "3.4"
+
+
+@pytest.mark.parametrize("argument", [None, [], {"a": 1}])
+def test_an_argument_that_is_no_text_is_refused(service: Service, alice: Client, argument: object) -> None:
+    found = {type(None): "null", list: "array", dict: "object"}[type(argument)]
+    with service.unchanged():
+        answer = post(alice, details(arguments=["a", argument]))
+    field = "application_details.arguments.1"
+    refused(answer, 400, "invalid_request", f"{field}: expected string, found {found}.", field)
+
+
+TEMPLATE = "spark-3.3-jaas-v2-cp4d-template"
+
+
+def test_a_template_selects_the_spark_version_that_it_names_and_is_shown(service: Service, alice: Client) -> None:
+    run, path = submit(alice, {**details(), "template_id": TEMPLATE})
+    assert service.run(run).spec.spark_version == "3.3"
+    detail = alice.get(path).json
+    (entry,) = alice.get(service.applications()).json["applications"]
+    assert detail["template_id"] == entry["template_id"] == TEMPLATE
+    assert detail["application_details"]["runtime"]["spark_version"] == entry["runtime"]["spark_version"] == "3.3"
+
+
+@pytest.mark.parametrize(
+    ("template", "asked", "version"),
+    [
+        ("spark-3.4-cp4d-miniforge-template", "3.4", "3.4"),
+        ("spark-3.4-cp4d-miniforge-template", "3.4.1", "3.4.1"),
+        ("spark-3.4.1-template-v2", "3.4", "3.4"),
+        ("spark-3.4.1-template-v2", None, "3.4.1"),
+    ],
+)
+def test_a_template_and_a_version_may_say_the_same(
+    service: Service, alice: Client, template: str, asked: str | None, version: str
+) -> None:
+    runtime = {"spark_version": asked} if asked else None
+    run, _ = submit(alice, {**details(runtime=runtime), "template_id": template})
+    assert service.run(run).spec.spark_version == version
+
+
+@pytest.mark.parametrize("template", ["", None])
+def test_an_empty_template_is_none(service: Service, alice: Client, template: str | None) -> None:
+    run, path = submit(alice, {**details(), "template_id": template})
+    assert service.run(run).spec.spark_version == service.settings.default_spark
+    assert "template_id" not in alice.get(path).json
+
+
+FORM_OF_TEMPLATE = "is not of the form spark-<version>-…template."
+BAD_TEMPLATES: dict[str, tuple[str, dict[str, str] | None, str]] = {
+    "a word": ("template", None, f"template_id: 'template' {FORM_OF_TEMPLATE}"),
+    "no version": ("spark-cp4d-template", None, f"template_id: 'spark-cp4d-template' {FORM_OF_TEMPLATE}"),
+    "no template": ("spark-3.4-cp4d", None, f"template_id: 'spark-3.4-cp4d' {FORM_OF_TEMPLATE}"),
+    "a blank": ("spark-3.4-a template", None, f"template_id: 'spark-3.4-a template' {FORM_OF_TEMPLATE}"),
+    "a version that nobody has": (
+        "spark-9.9-cp4d-template",
+        None,
+        "Spark 9.9 is not available. Known versions: 3.3, 3.4, 3.5.",
+    ),
+    "a contradiction": (
+        TEMPLATE,
+        {"spark_version": "3.4"},
+        f"template_id: {TEMPLATE} is for Spark 3.3, and runtime.spark_version asks for 3.4.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("template", "runtime", "message"), BAD_TEMPLATES.values(), ids=BAD_TEMPLATES.keys())
+def test_a_template_that_is_none_is_refused(
+    service: Service, alice: Client, template: str, runtime: dict[str, str] | None, message: str
+) -> None:
+    with service.unchanged():
+        answer = post(alice, {**details(runtime=runtime), "template_id": template})
+    refused(answer, 400, "invalid_request", message, "template_id")
+
+
+def test_every_answer_names_its_request_in_the_header_that_the_clients_read(service: Service, alice: Client) -> None:
+    _, path = submit(alice)
+    unknown = service.nobody.get("/v4/nothing")
+    answers = [alice.get(path), alice.get(service.applications()), post(alice), unknown, alice.delete(path)]
+    names = [answer.headers["x-global-transaction-id"] for answer in answers]
+    assert all(name.startswith("request-") for name in names)
+    assert unknown.json["trace"] == unknown.headers["x-global-transaction-id"]
+    assert "x-global-transaction-id" not in alice.get("/api/2.0/jobs/list").headers

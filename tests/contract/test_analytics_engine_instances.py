@@ -242,7 +242,7 @@ def test_put_takes_no_null_for_a_value(service: Service, alice: Client) -> None:
 BAD_RUNTIMES: dict[str, tuple[Any, str, str]] = {
     "no version": ({}, "spark_version is required.", "spark_version"),
     "a version that is null": ({"spark_version": None}, "spark_version is required.", "spark_version"),
-    "a number": ({"spark_version": 3.4}, "spark_version: expected string, found number.", "spark_version"),
+    "a list": ({"spark_version": ["3.4"]}, "spark_version: expected string, found array.", "spark_version"),
 }
 
 
@@ -252,6 +252,11 @@ def test_a_runtime_that_is_none_is_refused(
 ) -> None:
     with service.unchanged():
         refused(call(alice, "PUT", "default_runtime", body), 400, "invalid_request", message, field)
+
+
+def test_a_version_may_be_a_number(alice: Client) -> None:
+    put = call(alice, "PUT", "default_runtime", {"spark_version": 3.4})
+    assert (put.status, put.json) == (200, {"spark_version": "3.4"})
 
 
 @pytest.mark.parametrize("version", ["", "latest", "9.9", "3", "3.4-beta", "-1"])

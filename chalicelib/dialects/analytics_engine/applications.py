@@ -39,6 +39,8 @@ def create_application(ports: Ports, call: Call, request: Request) -> Answer:
     raw = request.json
     body = mapping.parse(schemas.ApplicationRequest, raw)
     spec = mapping.application_spec(body.application_details, raw["application_details"], view.pool)
+    if body.template_id:
+        spec = mapping.of_template(spec, body.template_id)
     if body.volumes:
         mounted = mapping.mounted(body.volumes)
         spec = mapping.with_volumes(

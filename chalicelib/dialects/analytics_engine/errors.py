@@ -53,4 +53,5 @@ VOICE = Voice(
     "analytics_engine",
     ("/v4/", "/v3/", "/v1/", "/icp4d-api/", "/idprovider/", "/usermgmt/", "/api/v1/usermgmt/"),
     render,
+    trace="X-Global-Transaction-Id",
 )

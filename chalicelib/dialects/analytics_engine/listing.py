@@ -44,7 +44,7 @@ def asked(query: Sequence[tuple[str, str]]) -> Asked:
     told = dict(query)
     states = ",".join(value for name, value in query if name == "state")
     return Asked(
-        asked_states(states) if "state" in told else frozenset(),
+        asked_states(states),
         tuple((at, *_interval(name, told[name])) for name, at in INTERVALS.items() if name in told),
         _limit(told.get("limit", "")),
         told.get("start", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -154,6 +155,24 @@ def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: 
     )
 
 
+_TEMPLATE = re.compile(r"spark-([0-9]+\.[0-9]+(?:\.[0-9]+)?)-(?=[\w.-]*template)[\w.-]+", re.ASCII)
+
+
+def of_template(spec: RunSpec, template: str) -> RunSpec:
+    """The spec with the Spark version that a template names (`spark-3.3-jaas-v2-cp4d-template`), unless it has one.
+    Raises Invalid for a name of another form, a version that nobody has, and one that contradicts the spec's."""
+    match = _TEMPLATE.fullmatch(template)
+    if not match:
+        message = f"template_id: {template!r} is not of the form spark-<version>-…template."
+        raise Invalid(message, field="template_id")
+    version, asked = match[1], spec.spark_version
+    release_for(version, field="template_id")
+    if asked and not _same(asked, version) and not _same(version, asked):
+        message = f"template_id: {template} is for Spark {version}, and runtime.spark_version asks for {asked}."
+        raise Invalid(message, field="template_id")
+    return replace(spec, spark_version=asked or version, original={**spec.original, "template_id": template})
+
+
 def mounted(volumes: Sequence[VolumeRequest]) -> tuple[Volume, ...]:
     """The volumes of a request. Raises Invalid."""
     made = tuple(
@@ -215,10 +234,11 @@ def application_state(run: Run) -> str:
 
 
 def asked_states(words: str) -> frozenset[str]:
-    """The words that a `state` filter (`RUNNING,FINISHED`, in any case) asks for. Raises Invalid."""
+    """The words that a `state` filter (`RUNNING,FINISHED`, in any case) asks for: none for an empty one, which clients
+    send for no filter. Raises Invalid."""
     known = {word for word in APPLICATION_STATE.values()} | {"WAITING", "OPS_TERMINATED"}
     asked = {word.strip().upper() for word in words.split(",") if word.strip()}
-    if not asked or asked - known:
+    if asked - known:
         raise Invalid(f"state: {words!r} is not a list of states. Known: {', '.join(sorted(known))}.", field="state")
     return frozenset(asked)
 
@@ -267,9 +287,14 @@ def list_entry(run: Run, uuid: str) -> dict[str, Any]:
     version = run.spec.spark_version
     return {
         **_shared(run, uuid),
-        "template_id": f"spark-{version}-cp4d-template",
+        "template_id": _template(run) or f"spark-{version}-cp4d-template",
         "runtime": {"spark_version": version},
     }
+
+
+def _template(run: Run) -> str:
+    """The template that an application was submitted with; empty for none."""
+    return str(run.spec.original.get("template_id", "")) if run.spec.dialect == DIALECT else ""
 
 
 def detail_body(run: Run, uuid: str, *, waiting: Waiting | None) -> dict[str, Any]:
@@ -290,6 +315,7 @@ def detail_body(run: Run, uuid: str, *, waiting: Waiting | None) -> dict[str, An
         **({"return_code": code} if code is not None else {}),
         **({"state_details": told} if told else {}),
         **({"volumes": run.spec.original["volumes"]} if not foreign and "volumes" in run.spec.original else {}),
+        **({"template_id": template} if (template := _template(run)) else {}),
         "deploy_mode": "stand-alone",
     }
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from chalicelib.dialects.wire import Bool, TextMap, Wire
+from chalicelib.dialects.wire import Bool, Text, TextMap, Wire
 
 
 class Runtime(Wire):
     """Which Spark."""
 
-    spark_version: str
+    spark_version: Text
 
 
 class ApplicationDetails(Wire):
@@ -20,7 +20,7 @@ class ApplicationDetails(Wire):
 
     application: Annotated[str, Field(min_length=1)]
     arguments: Annotated[
-        tuple[str, ...], Field(validation_alias=AliasChoices("arguments", "application_arguments"))
+        tuple[Text, ...], Field(validation_alias=AliasChoices("arguments", "application_arguments"))
     ] = ()
     main_class: Annotated[str, Field(validation_alias="class")] = ""
     conf: TextMap = Field(default_factory=dict)
