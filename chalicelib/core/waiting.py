@@ -14,8 +14,9 @@ class Reason(StrEnum):
     """What a waiting run waits for.
 
     NOT_BEFORE: an instant. NO_POOL: its pool has no capacity in this cluster. APPLICATION and QUOTA: more than its pool
-    allows one run, or than its pool has free. CLUSTER: more than the cluster has free. TURN: there is room, but others
-    have the better claim to it. DISPATCH: nothing any more; it is about to be granted.
+    allows one run, or than its pool has free. CLUSTER: more than the cluster has free. TURN: a free place among the
+    drivers that its pool runs at once, or others who have the better claim to what is free. DISPATCH: nothing any more;
+    it is about to be granted.
     """
 
     NOT_BEFORE = "NOT_BEFORE"
@@ -42,8 +43,8 @@ def explain(
 ) -> Waiting:
     """Why a run that asks `amount` of a pool (its key in the ledger) is not granted now.
 
-    `ahead` is who stands before it in its pool's queue and is ready; `more` says that there are others than these.
-    `not_before` is the instant (epoch ms) for which it waits, when that is to come.
+    `ahead` is who stands before it in its pool's queue and is ready, the next one first; `more` says that there are
+    others than these. `not_before` is the instant (epoch ms) for which it waits, when that is to come.
     """
     account = ledger.pools.get(pool)
     name = pool.partition("/")[2]
@@ -59,12 +60,14 @@ def explain(
         return Waiting(
             place, Reason.NOT_BEFORE, f"Waiting until {at:%Y-%m-%dT%H:%M:%SZ}, before which it may not start."
         )
-    before = sum((row.amount for row in ahead), NOTHING)
-    for reason, owner, limit, room in _rooms(ledger, account, name):
-        dimension = _short(amount, before, room)
-        if dimension:
-            told = _asked(amount, before, dimension, ahead, more)
-            return Waiting(place, reason, f"{told}; {_free(dimension, room, limit)} of {owner} are free.")
+    rooms = _rooms(ledger, account, name)
+    if bound := _bound(amount, ahead, rooms):
+        room, dimension = bound
+        if dimension == "runs":
+            turn = Reason.TURN if room.reason is Reason.QUOTA else room.reason
+            return Waiting(place, turn, _turn(room, ahead, more))
+        told = _asked(amount, ahead, dimension, more)
+        return Waiting(place, room.reason, f"{told}; {_free(dimension, room)} of {room.owner} are free.")
     if ahead:
         return Waiting(place, Reason.TURN, f"Waiting behind {_counted(ahead, more)} of pool {name}.")
     if any(other.passed >= PATIENCE or other.owed() != NOTHING for key, other in ledger.pools.items() if key != pool):
@@ -72,23 +75,46 @@ def explain(
     return Waiting(1, Reason.DISPATCH, f"Next in pool {name}; there is room for it.")
 
 
-def _rooms(ledger: Ledger, account: PoolAccount, name: str) -> list[tuple[Reason, str, Amount, Amount]]:
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Whose capacity it is, what it is in all, and what of it is free."""
+
+    reason: Reason
+    owner: str
+    limit: Amount
+    free: Amount
+
+
+def _rooms(ledger: Ledger, account: PoolAccount, name: str) -> list[_Room]:
     return [
-        (Reason.QUOTA, f"pool {name}", account.maximum, account.room),
-        (Reason.CLUSTER, "the cluster", ledger.total, ledger.free()),
+        _Room(Reason.QUOTA, f"pool {name}", account.maximum, account.room),
+        _Room(Reason.CLUSTER, "the cluster", ledger.total, ledger.free()),
     ]
 
 
-def _short(amount: Amount, before: Amount, room: Amount) -> str:
-    """The first dimension in which there is no room for those before and the run itself; empty for none."""
-    for dimension in DIMENSIONS:
-        asked = getattr(amount, dimension)
-        if asked and asked + getattr(before, dimension) > getattr(room, dimension):
-            return dimension
-    return ""
+def _bound(amount: Amount, ahead: Sequence[Row], rooms: Sequence[_Room]) -> tuple[_Room, str] | None:
+    """What the queue comes to a stop at: where, and in which dimension of those that the run itself asks something of,
+    there is first no room for who stands next, those before it included. None when there is room for all."""
+    dimensions = [dimension for dimension in DIMENSIONS if getattr(amount, dimension)]
+    together = NOTHING
+    for next_ in (*(row.amount for row in ahead), amount):
+        together += next_
+        for room in rooms:
+            for dimension in dimensions:
+                if getattr(next_, dimension) and getattr(together, dimension) > getattr(room.free, dimension):
+                    return room, dimension
+    return None
 
 
-def _asked(amount: Amount, before: Amount, dimension: str, ahead: Sequence[Row], more: bool) -> str:
+def _turn(room: _Room, ahead: Sequence[Row], more: bool) -> str:
+    limit, free = room.limit.runs, max(0, room.free.runs)
+    told = f"Waiting for its turn: {room.owner} runs {limit} driver{'s' if limit != 1 else ''} at once"
+    last = f", and {_counted(ahead, more)} ahead of it {'go' if len(ahead) > 1 or more else 'goes'} first"
+    return f"{told}; {free} of these places {'is' if free == 1 else 'are'} free{last if ahead else ''}."
+
+
+def _asked(amount: Amount, ahead: Sequence[Row], dimension: str, more: bool) -> str:
+    before = sum((row.amount for row in ahead), NOTHING)
     mine, theirs = (in_words(dimension, getattr(asked, dimension)) for asked in (amount, before))
     told = f"Waiting for capacity: the run asks {mine}"
     verb = "ask" if len(ahead) > 1 or more else "asks"
@@ -100,9 +126,9 @@ def _counted(ahead: Sequence[Row], more: bool) -> str:
     return f"{count} run{'s' if len(ahead) > 1 or more else ''}"
 
 
-def _free(dimension: str, room: Amount, limit: Amount) -> str:
-    number = in_words(dimension, getattr(room, dimension)).partition(" ")[0]
-    return f"{number} of the {in_words(dimension, getattr(limit, dimension))}"
+def _free(dimension: str, room: _Room) -> str:
+    number = in_words(dimension, getattr(room.free, dimension)).partition(" ")[0]
+    return f"{number} of the {in_words(dimension, getattr(room.limit, dimension))}"
 
 
 def too_large(ledger: Ledger, pool: str, amount: Amount) -> Waiting | None:
@@ -118,5 +144,6 @@ def too_large(ledger: Ledger, pool: str, amount: Amount) -> Waiting | None:
             if asked > most:
                 asks, allowed = in_words(dimension, asked), in_words(dimension, most)
                 message = f"The run asks for {asks} in total, which is more than the {allowed} that {owner}."
-                return Waiting(0, reason, message)
+                pools_own = dimension == "runs" and reason is not Reason.CLUSTER
+                return Waiting(0, Reason.TURN if pools_own else reason, message)
     return None

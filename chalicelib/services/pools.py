@@ -90,7 +90,7 @@ def queue_place(ports: Ports, call: Call, run: Run) -> Waiting | None:
     listing = queue_of(row.cluster, row.workspace, row.pool)
     page = ports.store.page(listing, limit=AHEAD, after=position(listing, row))
     later = row.ready_at if row.ready_at > ports.clock.now() else 0
-    return explain(ledger, name, row.amount, page.records, more=bool(page.next), not_before=later)
+    return explain(ledger, name, row.amount, page.records[::-1], more=bool(page.next), not_before=later)
 
 
 def queued(ports: Ports, workspace: str, pool: str) -> Amount:

@@ -142,7 +142,9 @@ def test_the_same_capacity_is_counted_for_both(service: Service, alice: Client) 
     second, path = engine.submit(alice)
     service.play()
     assert alice.get(path).json["state"] == "QUEUED"
-    assert alice.get(path).json["state_details"][0]["code"] == "instance_quota_exhausted"
+    (told,) = alice.get(path).json["state_details"]
+    message = "Waiting for its turn: pool default runs 1 driver at once; 0 of these places are free."
+    assert told == {"type": "info", "code": "waiting_turn", "message": message}
     service.end(first)
     service.play()
     assert service.run(second).granted_at

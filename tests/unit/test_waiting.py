@@ -66,8 +66,51 @@ def test_a_run_that_only_the_cluster_has_no_room_for_is_told_so(cloud: Cloud) ->
     cloud.running()
     id = cloud.submit(spec(pool="etl"))
     cloud.play()
-    message = "Waiting for capacity: the run asks 1 run; 0 of the 1 run of the cluster are free."
+    message = "Waiting for its turn: the cluster runs 1 driver at once; 0 of these places are free."
     assert place(cloud, id) == Waiting(1, Reason.CLUSTER, message)
+
+
+def test_what_binds_is_named_where_the_queue_comes_to_a_stop(cloud: Cloud) -> None:
+    """Four cores, one driver at once: two cores are free, and would not do for both who wait."""
+    ensure_pool(cloud.ports, "main", "etl", maximum=limit(cores=4, runs=1))
+    cloud.running(spec(pool="etl"))
+    first, second, third = (submitted(cloud, spec(pool="etl")) for _ in range(3))
+    cloud.play()
+    told = "Waiting for its turn: pool etl runs 1 driver at once; 0 of these places are free"
+    assert [place(cloud, id) for id in (first, second, third)] == [
+        Waiting(1, Reason.TURN, f"{told}."),
+        Waiting(2, Reason.TURN, f"{told}, and the one run ahead of it goes first."),
+        Waiting(3, Reason.TURN, f"{told}, and the 2 runs ahead of it go first."),
+    ]
+
+
+def test_cores_bind_where_they_run_out_before_the_places(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "etl", maximum=limit(cores=3, runs=2))
+    cloud.running(spec(pool="etl"))
+    first, second = (submitted(cloud, spec(pool="etl")) for _ in range(2))
+    cloud.play()
+    assert [place(cloud, id).reason for id in (first, second)] == [Reason.QUOTA, Reason.QUOTA]
+    ensure_pool(cloud.ports, "main", "etl", maximum=limit(cores=4, runs=3))
+    cloud.play()
+    message = "Waiting for capacity: the run asks 2 cores; 0 of the 4 cores of pool etl are free."
+    assert place(cloud, second) == Waiting(1, Reason.QUOTA, message)
+
+
+def test_a_large_run_at_the_head_binds_by_what_it_asks(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "etl", maximum=limit(cores=9, runs=3))
+    cloud.running(spec(pool="etl"))
+    for cores in (4, 1, 1):
+        last = submitted(cloud, spec(pool="etl", cores=cores))
+    cloud.play()
+    found = place(cloud, last)
+    assert (found.position, found.reason) == (3, Reason.QUOTA), found.message
+    assert found.message.startswith("Waiting for capacity: the run asks 2 cores, the 2 runs ahead of it ask 10 cores;")
+
+
+def test_a_pool_that_runs_nothing_has_no_turn_for_a_run(cloud: Cloud) -> None:
+    ensure_pool(cloud.ports, "main", "etl", maximum=limit(runs=0))
+    found = place(cloud, cloud.submit(spec(pool="etl"), park_oversized=True))
+    assert (found.position, found.reason) == (0, Reason.TURN)
 
 
 def test_a_run_that_waits_for_an_instant_is_told_which(cloud: Cloud) -> None:
