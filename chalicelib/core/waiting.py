@@ -15,8 +15,9 @@ class Reason(StrEnum):
 
     NOT_BEFORE: an instant. NO_POOL: its pool has no capacity in this cluster. APPLICATION and QUOTA: more than its pool
     allows one run, or than its pool has free. CLUSTER: more than the cluster has free. TURN: a free place among the
-    drivers that its pool runs at once, or others who have the better claim to what is free. DISPATCH: nothing any more;
-    it is about to be granted.
+    drivers that its pool runs at once, or the runs of its pool before it. NEXT: nothing in its pool, where it is the
+    next and has room, unless what is free is kept for other pools. DISPATCH: nothing any more; it is about to be
+    granted.
     """
 
     NOT_BEFORE = "NOT_BEFORE"
@@ -25,6 +26,7 @@ class Reason(StrEnum):
     QUOTA = "QUOTA"
     CLUSTER = "CLUSTER"
     TURN = "TURN"
+    NEXT = "NEXT"
     DISPATCH = "DISPATCH"
 
 
@@ -71,7 +73,7 @@ def explain(
     if ahead:
         return Waiting(place, Reason.TURN, f"Waiting behind {_counted(ahead, more)} of pool {name}.")
     if any(other.passed >= PATIENCE or other.owed() != NOTHING for key, other in ledger.pools.items() if key != pool):
-        return Waiting(1, Reason.TURN, f"Next in pool {name}; what is free may be kept for pools with a better claim.")
+        return Waiting(1, Reason.NEXT, f"Next in pool {name}; what is free may be kept for pools with a better claim.")
     return Waiting(1, Reason.DISPATCH, f"Next in pool {name}; there is room for it.")
 
 

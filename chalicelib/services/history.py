@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.core.capacity import Ledger, pool_key
-from chalicelib.core.errors import AlreadyExists, Conflict, Gone, NotFound
+from chalicelib.core.errors import AlreadyExists, Conflict, Gone, NotFound, Unschedulable
 from chalicelib.core.eventlogs import event_log_prefix, history_spec
 from chalicelib.core.ids import RANDOM_BITS, make_id
 from chalicelib.core.model import Pool, Run, RunKind
@@ -50,7 +50,8 @@ class NotStarted(NotFound):
 def start(ports: Ports, call: Call, pool: str, *, cores: int, memory: int) -> Run:
     """Start the pool's history server with so many cores and MiB. It waits for capacity as every run does.
 
-    Raises NotFound (the pool), AlreadyExists when there is one that lives.
+    Raises NotFound (the pool), AlreadyExists when there is one that lives, and Unschedulable when the pool could never
+    hold it: it is said to be started, and nobody would look why it is not.
     """
     pool_record_key, ledger_key = key(Pool, call.workspace, pool), key(Ledger, ports.settings.cluster)
     for attempt in range(ATTEMPTS):
@@ -89,8 +90,9 @@ def _new(ports: Ports, call: Call, pool: Pool, ledger: Any, cores: int, memory: 
     )
     run = Run(call.workspace, id, spec, call.principal.name, now, first_attempt=id)
     name, amount = pool_key(call.workspace, pool.name), spec.amount()
-    never = too_large(ledger, name, amount) if isinstance(ledger, Ledger) else None
-    return replace(run, reason="OVERSIZED", message=never.message) if never else run
+    if isinstance(ledger, Ledger) and (never := too_large(ledger, name, amount)):
+        raise Unschedulable(never.message.replace("The run", "The history server", 1))
+    return run
 
 
 def get(ports: Ports, call: Call, pool: Pool) -> Run:

@@ -325,15 +325,56 @@ def test_it_is_no_application_and_counts_against_the_quota(service: Service, ali
     assert entry["state"] == "QUEUED"
 
 
-def test_one_beyond_the_quota_waits_and_says_so(service: Service, alice: Client) -> None:
+@pytest.mark.parametrize(
+    ("maximum", "asked", "message"),
+    [
+        (
+            Amount(2000, 8192, 0, 10),
+            {"cores": "3"},
+            (
+                "The history server asks for 3 cores in total, which is more than the 2 cores that pool default may "
+                "ever hold."
+            ),
+        ),
+        (
+            Amount(2000, 2048, 0, 10),
+            {},
+            (
+                "The history server asks for 4 GiB of memory in total, which is more than the 2 GiB of memory that "
+                "pool default may ever hold."
+            ),
+        ),
+    ],
+)
+def test_one_that_the_instance_could_never_hold_is_refused_with_numbers(
+    service: Service, alice: Client, maximum: Amount, asked: dict[str, str], message: str
+) -> None:
+    ensure_pool(service.ports, "main", "default", maximum=maximum)
+    with service.unchanged():
+        refused(call(alice, "POST", SERVER, asked), 400, "invalid_request", message)
+    ensure_pool(service.ports, "main", "default", maximum=Amount(4000, 8192, 0, 10))
+    assert start(alice, asked).status == 201
+
+
+def test_one_that_waits_for_others_says_so(service: Service, alice: Client) -> None:
     ensure_pool(service.ports, "main", "default", maximum=Amount(2000, 8192, 0, 10))
-    answer = start(alice, {"cores": "3"})
-    assert answer.json["state_details"][0]["code"] == "instance_quota_exhausted"
+    submit(alice)
+    service.play()
+    answer = start(alice)
+    assert (answer.status, answer.json["state"]) == (201, "started")
+    assert [told["code"] for told in answer.json["state_details"]] == ["instance_quota_exhausted", "waiting_quota"]
     service.play()
     assert server(service).state is RunState.QUEUED
     ensure_pool(service.ports, "main", "default", maximum=Amount(4000, 8192, 0, 10))
     service.play()
     assert server(service).state is RunState.LAUNCHING
+
+
+def test_one_that_is_next_does_not_say_that_it_waits_though_other_pools_have_claims(
+    service: Service, alice: Client
+) -> None:
+    ensure_pool(service.ports, "main", "etl", minimum=Amount(1000, 1024, 0, 1))
+    assert "state_details" not in start(alice).json
 
 
 @pytest.mark.parametrize(

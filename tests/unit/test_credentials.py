@@ -37,8 +37,8 @@ def b64(text: str) -> str:
         (f"Basic {b64(f'token:{TEAM_TOKEN}')}", Credential("team", TEAM_TOKEN)),
         (f"Basic {b64(f'alice:{TEAM_TOKEN}')}", Credential("team", TEAM_TOKEN, "alice")),
         (f"Basic {b64('alice:pass').rstrip('=')}", Credential("main", "pass", "alice")),
-        (f"ZenApiKey {b64('alice:key')}", Credential("main", "key", "alice")),
-        (f"zenapikey {b64(chr(10).join(['alice:key', '']))}", Credential("main", "key", "alice")),
+        (f"ZenApiKey {b64('alice:key')}", Credential("main", "key", "alice", own=True)),
+        (f"zenapikey {b64(chr(10).join(['alice:key', '']))}", Credential("main", "key", "alice", own=True)),
     ],
 )
 def test_each_scheme_names_a_secret_a_user_and_a_workspace(header: str, credential: Credential) -> None:

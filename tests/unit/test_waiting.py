@@ -196,7 +196,7 @@ def test_what_is_free_may_be_kept_for_others() -> None:
     others = PoolAccount(passed=PATIENCE), PoolAccount(minimum=SMALL)
     for other in others:
         ledger = Ledger("c", EVERYTHING, {"m/a": PoolAccount(), "m/b": other})
-        assert explain(ledger, "m/a", SMALL, []).reason is Reason.TURN
+        assert explain(ledger, "m/a", SMALL, []).reason is Reason.NEXT
         assert explain(ledger, "m/b", SMALL, []).reason is Reason.DISPATCH
 
 

@@ -14,7 +14,7 @@ from chalicelib.core.eventlogs import event_log_prefix
 from chalicelib.core.model import Run
 from chalicelib.core.quantities import memory_with_unit, whole_cores
 from chalicelib.core.states import RunState
-from chalicelib.core.waiting import Waiting
+from chalicelib.core.waiting import Reason, Waiting
 from chalicelib.dialects.analytics_engine import pages
 from chalicelib.dialects.analytics_engine.reading import BASE, pool_of, want_pool
 from chalicelib.dialects.http import Answer, Operation, Request
@@ -46,7 +46,8 @@ def start(ports: Ports, call: Call, request: Request) -> Answer:
     asked = conf.get(mapping.HISTORY_MEMORY, MEMORY) if body.memory is None else body.memory
     memory = memory_with_unit(asked, field="memory")
     run = history.start(ports, call, view.pool.name, cores=cores, memory=memory)
-    return Answer(body_of(run, pools.queue_place(ports, call, run)), 201)
+    place = pools.queue_place(ports, call, run)
+    return Answer(body_of(run, place if place and place.reason is not Reason.NEXT else None), 201)
 
 
 def find(ports: Ports, call: Call, request: Request) -> Answer:
