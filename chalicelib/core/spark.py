@@ -395,16 +395,18 @@ _APPLICATION_ID = re.compile(
 )
 
 
+_VERSION_LINE = re.compile(r" SparkContext: Running Spark version (\S{1,64})$", re.MULTILINE)
+_NAME_LINE = re.compile(r" SparkContext: Submitted application: (.{1,200})", re.MULTILINE)
+
+
+def application_in(log: str) -> tuple[str, str]:
+    """The name of the first Spark application in a driver's own log and the Spark version that ran it, as far as the
+    log says so."""
+    name, version = _NAME_LINE.search(log), _VERSION_LINE.search(log)
+    return name[1].strip() if name else "", version[1] if version else ""
+
+
 def application_id_in(log: str) -> str:
     """The Spark application's id as a driver's own log names it, empty when it does not."""
     found = _APPLICATION_ID.search(log)
     return found[0] if found else ""
-
-
-_APPLICATION_NAME = re.compile(r" SparkContext: Submitted application: (.{1,256})")
-
-
-def application_name_in(log: str) -> str:
-    """The name that a program gave its Spark application, as a driver's own log tells it; empty when it does not."""
-    found = _APPLICATION_NAME.search(log)
-    return found[1].strip() if found else ""

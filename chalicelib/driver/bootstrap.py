@@ -29,7 +29,7 @@ from .program import (
     map_argument,
 )
 from .report import Reporter
-from .spark_hook import SparkHook
+from .spark_hook import SparkHook, version_on_disk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,7 +228,9 @@ class Ending:
         self._over = True
         if self.outcome is not None and not self.outcome.silent:
             ended = {"exit_code": self.outcome.exit_code, "error": self._redacted(self.outcome.error)}
-            self._reporter.finish({**self.outcome.facts, **ended})
+            version = "" if self._reporter.introduced else version_on_disk()
+            about = {"spark_version": version} if version else {}
+            self._reporter.finish({**about, **self.outcome.facts, **ended})
         if failed:
             _leave(1)
 

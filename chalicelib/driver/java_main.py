@@ -39,11 +39,11 @@ _WRAPPERS = (
 
 
 def run_java_program(
-    program: Mapping[str, Any], arguments: Sequence[str], roots: Sequence[str], started: Callable[[str, str], None]
+    program: Mapping[str, Any], arguments: Sequence[str], roots: Sequence[str], started: Callable[[str, str, str], None]
 ) -> Outcome:
     """Run a program of "language" "jar" or "r": a JAR's "main_class", or else the one that its manifest names.
 
-    `started(application_id, spark_version)` is called when its SparkContext is up. What the program raises is an
+    `started(application_id, spark_version, name)` is called when its SparkContext is up. What the program raises is an
     Outcome; of an R script that fails and of a JVM that ends before main does, its exit status and log tell, and no
     report. A JVM that is gone without a word takes this Python with it. Raises ProgramNotFound.
     """
@@ -87,7 +87,7 @@ def _of_manifest(jvm: Any, path: str, uri: str) -> str:
     return str(named)
 
 
-def _run(gateway: Any, main_class: str, arguments: Sequence[str], started: Callable[[str, str], None]) -> Outcome:
+def _run(gateway: Any, main_class: str, arguments: Sequence[str], started: Callable[[str, str, str], None]) -> Outcome:
     over = threading.Event()
     threading.Thread(target=_watch, args=(gateway.jvm, started, over), name="sparkplane-watch", daemon=True).start()
     try:
@@ -181,13 +181,13 @@ def _stack_trace(jvm: Any, thrown: Any) -> str:
     return str(written.toString())
 
 
-def _watch(jvm: Any, started: Callable[[str, str], None], over: threading.Event) -> None:
+def _watch(jvm: Any, started: Callable[[str, str, str], None], over: threading.Event) -> None:
     """Wait for the program's first SparkContext and tell of it, unless the program is over before."""
     while not over.wait(LOOK_SECONDS):
         try:
             active = _active_context(jvm)
             if active is not None:
-                return started(str(active.applicationId()), str(active.version()))
+                return started(str(active.applicationId()), str(active.version()), str(active.appName()))
         except (_py4j().Py4JError, OSError):
             return None
     return None

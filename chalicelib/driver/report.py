@@ -36,10 +36,12 @@ class Reporter:
         self._queue: Any = None
         self._hurry = threading.Event()
         self._complained = False
+        self.introduced = False
 
-    def started(self, application_id: str, spark_version: str) -> None:
+    def started(self, application_id: str, spark_version: str, name: str) -> None:
         """Spark is up. Returns at once."""
-        self._unsaid = {"application_id": application_id, "spark_version": spark_version}
+        self.introduced = True
+        self._unsaid = {"application_id": application_id, "spark_version": spark_version, "application_name": name}
         self._enqueue(dict(self._unsaid))
 
     def open(self) -> None:

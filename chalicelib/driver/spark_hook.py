@@ -34,8 +34,8 @@ class SparkHook:
 
     `environment` goes to executors as `spark.executorEnv.*` (their JVMs and Python workers), redacted wherever Spark
     shows its conf; `secrets` goes to Python workers alone, with the functions that they run, and is never part of a
-    conf. `started(application_id, spark_version)` is called for each context as soon as it is active. `libraries` are
-    put on the path of Python workers, and brought to executors on other machines. With `local_cores` there are no
+    conf. `started(application_id, spark_version, name)` is called for each context as soon as it is active. `libraries`
+    are put on the path of Python workers, and brought to executors on other machines. With `local_cores` there are no
     executors: tasks run in the driver, so many at once.
     """
 
@@ -43,7 +43,7 @@ class SparkHook:
         self,
         environment: Mapping[str, str],
         secrets: Mapping[str, str],
-        started: Callable[[str, str], None],
+        started: Callable[[str, str, str], None],
         libraries: Installed | None = None,
         local_cores: int = 0,
     ) -> None:
@@ -76,7 +76,7 @@ class SparkHook:
             start(context, *args, **kwargs)
             context.environment.update({**self._secrets, **context.environment})
             self._bring_libraries(context)
-            self._started(str(context.applicationId), str(context.version))
+            self._started(str(context.applicationId), str(context.version), str(context.appName))
 
         context_class._initialize_context, context_class._do_init = initialize_context, do_init
 
@@ -102,6 +102,22 @@ class SparkHook:
         if not is_local(context):
             context.addArchive(self._libraries.archive())
         put_on_workers_path(context)
+
+
+def version_on_disk() -> str:
+    """The version that PySpark's own files name, for a driver that has made no SparkContext; empty where there is no
+    PySpark. Nothing of it is imported."""
+    import importlib.util
+    import os
+    import re
+
+    try:
+        spec: Any = importlib.util.find_spec("pyspark")
+        text = spec.loader.get_data(os.path.join(os.path.dirname(spec.origin), "version.py")).decode()
+    except (AttributeError, ImportError, OSError, TypeError, ValueError):
+        return ""
+    found = re.search(r"__version__[^=]*=\s*[\"']([^\"']+)", text)
+    return found[1] if found else ""
 
 
 def _default_redaction(context: Any) -> str:

@@ -19,7 +19,7 @@ from chalicelib.core.errors import Conflict
 from chalicelib.core.ids import RANDOM_BITS, external_name, make_id, parse_external_name
 from chalicelib.core.model import IN_PYTHON, ProgramKind, Report, Run, Trigger, Waiter
 from chalicelib.core.policy import WAIT_FIRST_S, WAIT_MOST_S, Evidence, Outcome, exit_code, next_attempt, outcome
-from chalicelib.core.spark import application_id_in, application_name_in
+from chalicelib.core.spark import application_id_in, application_in
 from chalicelib.core.states import HOLDING, Intent, RunState
 from chalicelib.ports import Clash, Engine, EngineJob, EngineRefused, Ports, Put, key
 from chalicelib.services.engines import engine_of
@@ -179,14 +179,17 @@ def finish(ports: Ports, workspace: str, run: int, generation: int) -> Run | Non
         found = _with_report(ports, workspace, run)
         if found is None or found.ended or found.generation != generation:
             return found
-        log = driver_log(ports, found, "stderr", tail=True) if _told_by_log(found) else ""
+        whole = _whole_log(ports, found, "stderr") if _told_by_log(found) else ""
+        head, log = whole[:LOG_TAIL], whole[-LOG_TAIL:]
+        name, version = application_in(head)
         evidence = _evidence(ports, found, log)
         deliver_logs(ports, found, last=True)
         ended, code = outcome(found, evidence), exit_code(evidence)
         after = replace(
             transitions.end(found, ended, ports.clock.now()),
-            application_id=found.application_id or application_id_in(log),
-            application_name=_own_name(ports, found),
+            application_id=found.application_id or application_id_in(head) or application_id_in(log),
+            application_name=found.application_name or name,
+            engine_version=found.engine_version or version,
             report=found.report if code is None else {**found.report, "exit_code": code},
         )
         try:
@@ -233,11 +236,6 @@ def _noted(end: Mapping[str, str] | None) -> Outcome | None:
     return Outcome(RunState(end["state"]), end["reason"], end["message"]) if end else None
 
 
-def _own_name(ports: Ports, run: Run) -> str:
-    """The name that an R program gave its Spark application: SparkR's wins over the submission's conf."""
-    return application_name_in(driver_log(ports, run, "stderr")) if run.spec.program.kind is ProgramKind.R else ""
-
-
 def _diagnosis(ports: Ports, run: Run, log: str) -> str:
     """The sentence that tells why. Spark sends a Python or R driver's errors to its standard output; to the other one
     it logs each exception that it hands to R, those that the program caught as well."""
@@ -270,11 +268,15 @@ def _retry(ports: Ports, run: Run, ended: Outcome) -> Run | None:
 
 def driver_log(ports: Ports, run: Run, stream: str, *, tail: bool = False, limit: int = LOG_TAIL) -> str:
     """The driver's `stdout` or `stderr` as far as it has arrived: its first `limit` characters, or its last."""
+    text = _whole_log(ports, run, stream)
+    return text[-limit:] if tail else text[:limit]
+
+
+def _whole_log(ports: Ports, run: Run, stream: str) -> str:
     for name in engine_of(ports, run).log_names(run, stream) if run.engine_id else ():
         body = ports.blobs.get(name)
         if body is not None:
-            text = _unzip(body).decode(errors="replace")
-            return text[-limit:] if tail else text[:limit]
+            return _unzip(body).decode(errors="replace")
     return ""
 
 
@@ -381,12 +383,14 @@ REPORT_MOST = 20_000
 
 
 def _introduced(ports: Ports, run: Run, told: Mapping[str, Any]) -> Run | None:
-    """The run with its application's id and version; a program that speaks is running, whatever the engine says."""
+    """The run with its application's id, name and version; a program that speaks is running, whatever the engine
+    says."""
     if not run.holding:
         return None
     moved = replace(
         run,
         application_id=str(told.get("application_id") or run.application_id)[:128],
+        application_name=str(told.get("application_name") or run.application_name)[:200],
         engine_version=str(told.get("spark_version") or run.engine_version)[:64],
     )
     started = moved.state is RunState.LAUNCHING and bool(moved.engine_id)

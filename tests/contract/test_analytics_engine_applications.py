@@ -100,7 +100,10 @@ def test_an_ended_application_is_shown_with_every_field_of_the_document(service:
     )
     run, path = submit(alice, R)
     service.end(run)
-    service.store.seed(replace(service.run(run), application_id="app-20250103084042-0000"))
+    found = service.run(run)
+    service.store.seed(
+        replace(found, application_id="app-20250103084042-0000", application_name="SparkR-DataFrame-example")
+    )
     detail = alice.get(path).json
     times = {name: detail.pop(name) for name in ("creation_time", "start_time", "finish_time")}
     assert all(LONG.fullmatch(time) for time in times.values())
@@ -115,7 +118,7 @@ def test_an_ended_application_is_shown_with_every_field_of_the_document(service:
         "return_code": "0",
         "state": "FINISHED",
         "spark_application_id": "app-20250103084042-0000",
-        "spark_application_name": "R Application",
+        "spark_application_name": "SparkR-DataFrame-example",
         "deploy_mode": "stand-alone",
     }
 
@@ -557,6 +560,25 @@ def test_an_argument_that_is_no_text_is_refused(service: Service, alice: Client,
         answer = post(alice, details(arguments=["a", argument]))
     field = "application_details.arguments.1"
     refused(answer, 400, "invalid_request", f"{field}: expected string, found {found}.", field)
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ({"conf": {"spark.app.name": "in the conf"}, "name": "told"}, "told"),
+        ({"conf": {"spark.app.name": "in the conf"}}, "in the conf"),
+        ({"conf": {}}, "main.py"),
+        ({"conf": {}, "application": "/opt/ibm/spark/examples/jars/spark-examples*.jar", "class": "a.b.Pi"}, "a.b.Pi"),
+    ],
+)
+def test_an_application_is_called_what_it_called_itself_and_until_then_what_it_was_called(
+    service: Service, alice: Client, more: dict[str, object], name: str
+) -> None:
+    run, path = submit(alice, details(**more))
+    assert alice.get(path).json["spark_application_name"] == name
+    service.store.seed(replace(service.run(run), application_name="its own"))
+    (entry,) = alice.get(service.applications()).json["applications"]
+    assert alice.get(path).json["spark_application_name"] == entry["spark_application_name"] == "its own"
 
 
 TEMPLATE = "spark-3.3-jaas-v2-cp4d-template"

@@ -458,6 +458,7 @@ class SparkContext:
     def _do_init(self, conf, name):
         self.conf = self._initialize_context(conf)
         self.applicationId = name
+        self.appName = "its own name"
     def _initialize_context(self, jconf):
         return jconf
     def stop(self):
@@ -483,8 +484,26 @@ def test_spark_is_reported_when_it_is_up_and_stopped_at_the_end(launch: Launch, 
     told: dict[str, Any] = {}
     for report in api.reports:
         told.update(report)
-    facts = {"application_id": "app-1", "spark_version": "9.9"}
+    facts = {"application_id": "app-1", "spark_version": "9.9", "application_name": "its own name"}
     assert told == {**facts, "exit_code": 0, "error": None, "finished": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('__version__: str = "4.3.0"\n', {"spark_version": "4.3.0"}),
+        ("__version__ = '3.5.6+amzn.0'\n", {"spark_version": "3.5.6+amzn.0"}),
+        ("VERSION = 1\n", {}),
+        (None, {}),
+    ],
+)
+def test_a_program_that_never_uses_spark_tells_which_one_it_would_have_had(
+    launch: Launch, api: Api, pyspark: str, tmp_path: pathlib.Path, text: str | None, told: dict[str, str]
+) -> None:
+    if text is not None:
+        (tmp_path / "site" / "pyspark" / "version.py").write_text(text)
+    launch("import sys\nprint('pyspark' in sys.modules)", api.url)
+    assert api.reports == [{**told, "exit_code": 0, "error": None, "finished": True}]
 
 
 def test_what_was_not_acknowledged_is_repeated_in_the_last_report(launch: Launch, api: Api, pyspark: str) -> None:

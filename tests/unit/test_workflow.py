@@ -296,9 +296,11 @@ def test_finishing_twice_changes_nothing_the_second_time(cloud: Cloud) -> None:
 
 def test_a_driver_reports_its_application_and_its_error(cloud: Cloud) -> None:
     id = launched(cloud)
-    report(cloud.ports, "main", id, {"application_id": "spark-1", "spark_version": "3.5.1"})
+    told = {"application_id": "spark-1", "spark_version": "3.5.1", "application_name": "words"}
+    report(cloud.ports, "main", id, told)
     run = cloud.run(id)
-    assert (run.application_id, run.engine_version, run.state) == ("spark-1", "3.5.1", RunState.RUNNING)
+    assert (run.application_id, run.application_name, run.engine_version) == ("spark-1", "words", "3.5.1")
+    assert run.state is RunState.RUNNING
     error = {"type": "ValueError", "message": "bad input"}
     report(cloud.ports, "main", id, {"exit_code": 1, "error": error, "finished": True})
     drivers_become(cloud, "FAILED", failure="USER_ERROR")
@@ -328,6 +330,49 @@ def test_a_report_does_not_decide_the_end_and_comes_to_nothing_after_it(cloud: C
     report(cloud.ports, "main", id, {"exit_code": 7})
     report(cloud.ports, "main", id + 1, {"exit_code": 7})
     assert cloud.store.snapshot() == before
+
+
+INTRODUCTION = """\
+26/11/21 06:43:32 INFO SparkContext: Running Spark version 4.3.0
+26/11/21 06:43:33 INFO SparkContext: Submitted application: Spark Pi
+26/11/21 06:43:34 INFO Executor: Starting executor ID driver on host x, app local-1795243414000
+"""
+
+
+@pytest.mark.parametrize("kind", [ProgramKind.JAR, ProgramKind.R])
+@pytest.mark.parametrize("more", ["", "26/11/21 06:43:35 INFO Foo: Running Spark version 1\n" * 5000])
+def test_a_native_drivers_log_tells_which_spark_ran_it_and_what_it_called_itself(
+    cloud: Cloud, kind: ProgramKind, more: str
+) -> None:
+    id = cloud.running(replace(spec(), program=Program(kind, "s3://bucket/a", "org.example.Main")))
+    cloud.blobs.bodies["log.gz"] = gzip.compress(f"{INTRODUCTION}{more}".encode())
+    cloud.engine.logs[f"main.{id}", "stderr"] = ("log.gz",)
+    drivers_become(cloud, "COMPLETED")
+    cloud.settle()
+    run = cloud.run(id)
+    assert (run.application_name, run.engine_version) == ("Spark Pi", "4.3.0")
+    assert run.application_id == "local-1795243414000"
+
+
+def test_what_a_driver_has_reported_is_not_read_from_its_log_again(cloud: Cloud) -> None:
+    id = cloud.running()
+    told = {"application_id": "spark-1", "spark_version": "3.5.1", "application_name": "words"}
+    report(cloud.ports, "main", id, told)
+    cloud.blobs.bodies["log.gz"] = gzip.compress(INTRODUCTION.encode())
+    cloud.engine.logs[f"main.{id}", "stderr"] = ("log.gz",)
+    drivers_become(cloud, "FAILED")
+    cloud.settle()
+    run = cloud.run(id)
+    assert (run.application_id, run.application_name, run.engine_version) == ("spark-1", "words", "3.5.1")
+
+
+def test_a_log_that_says_nothing_of_spark_tells_nothing(cloud: Cloud) -> None:
+    id = cloud.running(replace(spec(), program=Program(ProgramKind.JAR, "s3://bucket/a.jar", "org.example.Main")))
+    cloud.blobs.bodies["log.gz"] = gzip.compress(b"hello\n")
+    cloud.engine.logs[f"main.{id}", "stderr"] = ("log.gz",)
+    drivers_become(cloud, "COMPLETED")
+    cloud.settle()
+    assert (cloud.run(id).application_name, cloud.run(id).engine_version) == ("", "")
 
 
 def test_a_native_drivers_log_tells_why_it_failed(cloud: Cloud) -> None:

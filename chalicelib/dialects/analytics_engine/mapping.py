@@ -135,7 +135,7 @@ def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: 
     check_words([details.name], field="application_details.name")
     kind = _kind(details)
     return RunSpec(
-        name=details.name or conf.get("spark.app.name") or details.application.rpartition("/")[2],
+        name=details.name or conf.get("spark.app.name") or _default_name(details),
         program=Program(kind, details.application, details.main_class, details.arguments),
         pool=pool.name,
         files=Files(
@@ -153,6 +153,11 @@ def application_spec(details: ApplicationDetails, raw: Mapping[str, Any], pool: 
         dialect=DIALECT,
         original={"application_details": dict(raw), "defaults": dict(pool.conf)},
     )
+
+
+def _default_name(details: ApplicationDetails) -> str:
+    """What spark-submit calls an application without a name: its main class, else its file."""
+    return details.main_class or details.application.rpartition("/")[2]
 
 
 _TEMPLATE = re.compile(r"spark-([0-9]+\.[0-9]+(?:\.[0-9]+)?)-(?=[\w.-]*template)[\w.-]+", re.ASCII)
