@@ -12,6 +12,7 @@ let turn = 0;
 const PAGES = [
   [/^job\/(\d+)\/run\/(\d+)$/, async (of, number) => run((await own("jobs", of, "runs", number)).run_id), "runs"],
   [/^run\/(\d+)$/, (id) => run(id), "runs"],
+  [/^application\/([0-9a-f-]{36})$/, async (of) => run((await own("applications", of)).run_id), "runs"],
   [/^job\/(\d+)$/, (id) => job(id), "jobs"],
   [/^setting\/sparkui\/([^/]+)\/driver-logs$/, async (of) => run((await own("clusters", of)).run_id), "runs"],
   [/^setting\/sparkui\/([^/]+)\/([^/]+)$/, async (of) => sparkUi((await own("clusters", of)).run_id), "runs"],

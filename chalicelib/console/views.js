@@ -33,6 +33,21 @@ function runRows(runs, withJob) {
 
 const RUN_HEADS = ["Run", "State", "Task", "Trigger", "Start", "Time"];
 
+const ADDRESSES = [[/^\d+$/, "run/"], [/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "application/"]];
+
+function find() {
+  const field = h("input", { type: "search", "aria-label": "Find a run", placeholder: "Run or application id", spellcheck: "false" });
+  const open = (event) => {
+    event.preventDefault();
+    const text = field.value.trim().toLowerCase();
+    const found = ADDRESSES.find(([pattern]) => pattern.test(text));
+    field.setCustomValidity(found ? "" : "A run's number, or an application's id of 36 characters.");
+    if (found) location.hash = `#${found[1]}${text}`;
+    else field.reportValidity();
+  };
+  return h("form", { class: "find", onsubmit: open, oninput: () => field.setCustomValidity("") }, field);
+}
+
 export async function runList() {
   const place = h("div");
   let active = false;
@@ -50,7 +65,7 @@ export async function runList() {
     return true;
   }
   await draw();
-  const head = h("div", { class: "head" }, h("h1", {}, "Runs"), h("div", { class: "tabs" }, filter));
+  const head = h("div", { class: "head" }, h("h1", {}, "Runs"), h("div", { class: "tabs" }, find(), filter));
   return { title: "Runs", elements: [head, panel("", place), more], again: draw, every: 5000 };
 }
 
@@ -90,6 +105,11 @@ export async function job(id) {
     again: draw, every: 5000 };
 }
 
+function sparkOf(about) {
+  const ran = about.engine_version;
+  return ran && ran !== about.spark_version ? `${ran} ran it; ${about.spark_version} was asked for` : about.spark_version;
+}
+
 function runFacts(shown, about) {
   const attempts = shown.attempt_number
     ? h("span", {}, `${shown.attempt_number + 1}, after `, runLink(shown.original_attempt_run_id, "the first")) : "1";
@@ -109,9 +129,10 @@ function runFacts(shown, about) {
     "Execution": span(shown.execution_duration),
     "Time-out": about.timeout_ms ? span(about.timeout_ms) : "",
     "Pool": about.pool,
-    "Spark": about.spark_version,
+    "Spark": sparkOf(about),
     "Release": about.release,
-    "Spark application": about.application_id,
+    "Spark application": [about.application_id, about.application_name].filter(Boolean).join(", "),
+    "Analytics Engine application": about.analytics_engine_id,
     "Cluster": shown.cluster_instance && shown.cluster_instance.cluster_id,
   });
 }
@@ -148,7 +169,7 @@ export async function run(id) {
     return !ended(shown) || again.late-- > 0;
   }
   again.late = 3;  // the last of a log arrives a moment after the end
-  const given = { task: shown.task, ...(shown.overriding_parameters ? { overriding_parameters: shown.overriding_parameters } : {}),
+  const given = about.asked || { task: shown.task, ...(shown.overriding_parameters ? { overriding_parameters: shown.overriding_parameters } : {}),
     cluster_spec: shown.cluster_spec };
   const head = h("div", { class: "head" }, h("div", { class: "title" }, h("h1", {}, shown.run_name), state), h("span", {}, spark, " ", cancel));
   return {
@@ -193,5 +214,5 @@ export async function sparkUi(id) {
   const hint = h("p", { class: "hint" }, "Spark's own pages are served by a history server that reads the run's event log ",
     "(spark.eventLog.enabled). What the control plane knows of the application is here; its log is on the run's page.");
   return { title: shown.run_name, elements: [head, panel("Spark application", facts({ "Application": about.application_id || "not told yet",
-    "Spark": about.spark_version, "Cluster": shown.cluster_instance && shown.cluster_instance.cluster_id, "Run": runLink(id) }), await applicationLink(about), hint)] };
+    "Spark": sparkOf(about), "Cluster": shown.cluster_instance && shown.cluster_instance.cluster_id, "Run": runLink(id) }), await applicationLink(about), hint)] };
 }

@@ -107,6 +107,7 @@ def test_an_ended_application_is_shown_with_every_field_of_the_document(service:
     detail = alice.get(path).json
     times = {name: detail.pop(name) for name in ("creation_time", "start_time", "finish_time")}
     assert all(LONG.fullmatch(time) for time in times.values())
+    assert detail.pop("run_page_url").endswith(f"/#application/{path.rpartition('/')[2]}")
     assert detail == {
         "application_details": {
             "application": "/opt/ibm/spark/examples/src/main/r/dataframe.R",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from chalicelib.core.ids import cluster_id
 from chalicelib.core.model import Run
+from tests.contract import engine
 from tests.contract.databricks import create, get_run, python, run_now, submit
 from tests.contract.wire import Answer, Client, Service
 
@@ -89,6 +91,37 @@ def test_a_clusters_id_leads_to_its_run(service: Service, alice: Client, eve: Cl
     failed(eve.get(f"/console/v1/clusters/{cluster}"), 404, f"Run {run} does not exist.")
     failed(alice.get("/console/v1/clusters/1201-my-cluster"), 404, "Cluster 1201-my-cluster does not exist.")
     failed(alice.get(f"/console/v1/clusters/{cluster_id(77)}"), 404, "Run 77 does not exist.")
+
+
+def test_an_applications_id_leads_to_its_run_whose_page_its_detail_names(
+    service: Service, alice: Client, eve: Client
+) -> None:
+    run, path = engine.submit(alice)
+    uuid = path.rpartition("/")[2]
+    assert alice.get(path).json["run_page_url"] == f"https://api.test/#application/{uuid}"
+    assert alice.get(f"/console/v1/applications/{uuid}").json == {"run_id": run}
+    assert alice.get(f"/console/v1/runs/{run}").json["analytics_engine_id"] == uuid
+    failed(eve.get(f"/console/v1/applications/{uuid}"), 404, f"Application {uuid} does not exist.")
+    failed(alice.get("/console/v1/applications/7"), 404, "Application 7 does not exist.")
+    alice.delete(path)
+    service.play()
+    alice.delete(path)
+    failed(alice.get(f"/console/v1/applications/{uuid}"), 404, f"Run {run} does not exist.")
+
+
+def test_a_run_from_analytics_engine_shows_all_that_was_asked_for_and_which_spark_ran_it(
+    service: Service, alice: Client
+) -> None:
+    asked = engine.details(
+        archives="s3://a/b.zip#env", jars="s3://a/c.jar", files="s3://a/d", packages="a:b:1", env={"NAME": "x"}
+    )
+    asked |= {"volumes": [{"name": "v", "mount_path": "/v"}], "template_id": "spark-3.3-cp4d-template"}
+    run, _ = engine.submit(alice, asked)
+    service.store.seed(replace(service.run(run), engine_version="4.3.0", application_name="its own"))
+    shown = alice.get(f"/console/v1/runs/{run}").json
+    assert {name: shown["asked"][name] for name in asked} == asked
+    assert (shown["spark_version"], shown["engine_version"], shown["application_name"]) == ("3.3", "4.3.0", "its own")
+    assert alice.get(f"/console/v1/runs/{submit(alice)}").json["asked"] is None
 
 
 def test_what_is_known_of_a_run_beyond_its_answer(service: Service, alice: Client) -> None:

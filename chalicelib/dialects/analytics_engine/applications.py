@@ -75,7 +75,9 @@ def list_applications(ports: Ports, call: Call, request: Request) -> Answer:
 def get_application(ports: Ports, call: Call, request: Request) -> Answer:
     """GET /spark_applications/{application_id}."""
     run = application_of(ports, call, request)
-    return Answer(mapping.detail_body(run, uuid_of(ports, run), waiting=pools.queue_place(ports, call, run)))
+    uuid, waiting = uuid_of(ports, run), pools.queue_place(ports, call, run)
+    page = f"{ports.settings.api_url}/#application/{uuid}"
+    return Answer({**mapping.detail_body(run, uuid, waiting=waiting), "run_page_url": page})
 
 
 def get_status(ports: Ports, call: Call, request: Request) -> Answer:

@@ -2,6 +2,7 @@
 
 The pages are the same for everybody and hold nothing: whoever opens them gives a token, with which they call the public
 operations. Their address says what they show, after the `#`: `job/<job>/run/<number>`, `job/<job>`, `run/<run>`,
+`application/<Analytics Engine's id of a run>`,
 `setting/sparkui/<cluster>/driver-logs`, `setting/sparkui/<cluster>/<Spark's application>`, `history`,
 `history/<instance>/<page of Spark's>`, `jobs`, `runs`.
 """
@@ -17,8 +18,8 @@ from chalicelib.core.errors import (
     NotFound,
 )
 from chalicelib.core.eventlogs import wants_event_log
-from chalicelib.core.ids import parse_id, run_of_cluster
-from chalicelib.core.model import NO_JOB, Job, Pool, Run
+from chalicelib.core.ids import from_uuid, parse_id, run_of_cluster, to_uuid
+from chalicelib.core.model import NO_JOB, Job, Pool, Run, RunKind
 from chalicelib.core.spark import RELEASES, carried_by
 from chalicelib.core.states import RunState
 from chalicelib.dialects.http import (
@@ -108,6 +109,15 @@ def cluster(ports: Ports, call: Call, request: Request) -> Answer:
     return Answer({"run_id": runs.get_run(ports, call, run).id})
 
 
+def application(ports: Ports, call: Call, request: Request) -> Answer:
+    """GET /console/v1/applications/{application}: the run that an application of Analytics Engine is."""
+    text = request.parameters["application"]
+    number = from_uuid(text, "run", call.workspace, ports.secret())
+    if number is None:
+        raise NotFound("Application", text)
+    return Answer({"run_id": runs.get_run(ports, call, number).id})
+
+
 LOG_TAIL = 64_000
 """Characters of a log that a page shows."""
 
@@ -123,7 +133,8 @@ def log(ports: Ports, call: Call, request: Request) -> Answer:
 
 
 def about_run(ports: Ports, call: Call, request: Request) -> Answer:
-    """GET /console/v1/runs/{run}: what Databricks' Run does not tell: attempts, relatives, why it waits."""
+    """GET /console/v1/runs/{run}: what Databricks' Run does not tell: attempts, relatives, why it waits, which Spark
+    ran it, and what it is called elsewhere; and what was asked for, where that was in other words than Databricks'."""
     run = _run(ports, call, request)
     place = pools.queue_place(ports, call, run)
     return Answer(
@@ -131,9 +142,13 @@ def about_run(ports: Ports, call: Call, request: Request) -> Answer:
             "state": run.state,
             "dialect": run.spec.dialect,
             "pool": run.spec.pool,
-            "spark_version": run.engine_version or run.spec.spark_version,
+            "spark_version": run.spec.spark_version,
+            "engine_version": run.engine_version,
             "release": RELEASES.get(carried_by(run.spec.spark_version), ""),
             "application_id": run.application_id,
+            "application_name": run.application_name,
+            "analytics_engine_id": _uuid(ports, run),
+            "asked": run.spec.original if run.spec.dialect == "analytics_engine" else None,
             "event_log": wants_event_log(run.spec.conf),
             "max_retries": run.spec.policy.max_retries,
             "timeout_ms": run.spec.policy.timeout_ms,
@@ -143,6 +158,11 @@ def about_run(ports: Ports, call: Call, request: Request) -> Answer:
             "waits": place.message if place else "",
         }
     )
+
+
+def _uuid(ports: Ports, run: Run) -> str:
+    """The run's id as an application's of Analytics Engine; empty for what that does not show as one."""
+    return to_uuid(run.id, "run", run.workspace, ports.secret()) if run.spec.kind is RunKind.BATCH else ""
 
 
 def _run(ports: Ports, call: Call, request: Request) -> Run:
@@ -193,6 +213,7 @@ OPERATIONS: list[Any] = [
     Operation("GET", "/console/v1/jobs/{job}/runs/{number}", numbered_run),
     Operation("GET", "/console/v1/jobs/{job}/fires", fires),
     Operation("GET", "/console/v1/clusters/{cluster}", cluster),
+    Operation("GET", "/console/v1/applications/{application}", application),
     Operation("GET", "/console/v1/history", histories),
     Operation("GET", "/console/v1/runs/{run}", about_run),
     Operation("GET", "/console/v1/runs/{run}/logs/{stream}", log),
