@@ -289,8 +289,9 @@ def test_the_console_lists_the_history_servers(service: Service, alice: Client) 
 
 def test_the_console_says_why_a_history_server_waits(service: Service, alice: Client) -> None:
     running(service)
-    ensure_pool(service.ports, "main", "etl", maximum=Amount(1000, 1024, 0, 0))
+    ensure_pool(service.ports, "main", "etl")
     assert call(alice, "POST", SERVER, instance=service.instance("etl")).status == 201
+    ensure_pool(service.ports, "main", "etl", maximum=Amount(1000, 1024, 0, 0))
     told = alice.get("/console/v1/history").json["servers"][1]
     assert told["state"] == "waiting" and told["waits"]
 

@@ -162,7 +162,9 @@ def test_the_three_sample_applications_end_as_they_must(curl: Curl, sandbox: San
     python, scala, r = (client.await_application(id) for id in ids)
     assert [(one["state"], one["return_code"]) for one in (python, scala)] == [("FINISHED", "0")] * 2
     assert python["application_details"]["arguments"] == WORDCOUNT["arguments"]
-    assert python["spark_application_name"] == "PySpark Application"
+    assert [one["spark_application_name"] for one in (python, scala)] == ["PythonWordCount", "Spark Pi"]
+    ran = {one["application_details"]["runtime"]["engine_version"] for one in (python, scala)}
+    assert len(ran) == 1 and ran.pop()[0] in "34"
     assert python["spark_application_id"].startswith("local-")
 
     if RSCRIPT is None:
