@@ -203,3 +203,14 @@ def test_a_program_and_its_data_come_from_a_volume(engine: Engine, sandbox: Sand
     assert engine.ended(id)["state"] == "FINISHED"
     (run,) = [one for one in sandbox.client().jobs("runs/list")["runs"] if one["run_name"] == "main.py"]
     assert sandbox.client().jobs("runs/get-output", run_id=run["run_id"])["logs"] == "argument True forty-two\n"
+
+
+def test_the_library_may_compress_ask_for_no_state_and_name_the_request_that_failed(engine: Engine) -> None:
+    engine.set_enable_gzip_compression(True)
+    id = engine.apply(application=f"{IMAGE}/src/main/python/pi.py", arguments=["1"])
+    listed = engine.call("GET", "/spark_applications", params={"state": ""})
+    assert id in {one["application_id"] for one in listed.get_result()["applications"]}
+    with pytest.raises(ApiException) as failed:
+        engine.call("POST", "/spark_applications", {"application_details": {}})
+    assert failed.value.global_transaction_id and listed.get_headers()["X-Global-Transaction-Id"]
+    assert engine.ended(id)["spark_application_name"] == "PythonPi"
