@@ -495,6 +495,8 @@ def _console(story: Story) -> None:
     for path in (f"jobs/{job}/runs/1", f"jobs/{job}/fires", f"runs/{run}", f"runs/{run}/logs/stdout"):
         assert api("GET", f"{base}/{path}").status == 200
     assert api("GET", f"{base}/clusters/{cluster_id(run)}").body == {"run_id": run}
+    application = api("GET", f"{base}/runs/{run}").body["analytics_engine_id"]
+    assert api("GET", f"{base}/applications/{application}").body == {"run_id": run}
     assert api("POST", "/api/2.0/jobs/runs/cancel", {"run_id": run}).status == 200
 
 
