@@ -124,14 +124,14 @@ def _failure(evidence: Evidence) -> Outcome:
     if evidence.failure in _PLATFORM_FAILURES:
         return Outcome(RunState.INTERNAL_ERROR, evidence.failure, evidence.details or "The cluster failed.")
     code = exit_code(evidence)
-    if not evidence.diagnosis and code is not None and code < SIGNALLED:
+    if not evidence.diagnosis and code is not None and code not in SIGNALLED:
         return Outcome(RunState.FAILED, "EXIT_CODE", f"The program exited with code {code}.")
     told = [text for text in (evidence.diagnosis, evidence.details) if text]
     return Outcome(RunState.FAILED, evidence.failure or "FAILED", told[0] if told else "The driver failed.")
 
 
-SIGNALLED = 128
-"""Exit codes from here on mean death by a signal; the engine's own words say it better than a number."""
+SIGNALLED = range(128, 193)
+"""Exit codes that mean death by a signal; the engine's own words say it better than a number."""
 
 _EXIT_CODE = re.compile(r"\bexit code (\d{1,3})\b")
 

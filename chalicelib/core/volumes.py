@@ -21,8 +21,7 @@ MAX_FILE = 5 << 30
 """Bytes of a file that a program leaves in a volume: what S3 takes at once."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(::[A-Za-z0-9][A-Za-z0-9._-]{0,99})?")
-_PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
-
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f\ud800-\udfff]+)+")
 
 _SYSTEM = "bin boot dev etc lib lib32 lib64 proc run sbin sys usr var/lib var/log var/run"
 _SHARED = "home home/hadoop opt opt/ibm tmp var"
@@ -38,17 +37,17 @@ def volume(name: str, mount_path: str, sub_path: str, read_only: bool = True, *,
         message = f"{field}.name: {name!r} is not a volume's name such as cpd-instance::my-vol."
         raise Invalid(message, field=f"{field}.name")
     mount = posixpath.normpath(mount_path)
-    if not _PATH.fullmatch(mount) or ".." in mount_path.split("/"):
-        message = f"{field}.mount_path: {mount_path!r} is not an absolute path such as /myapp."
+    if not _PATH.fullmatch(mount) or ".." in mount_path.split("/") or ":" in mount:
+        message = f"{field}.mount_path: {mount_path!r} is not an absolute path without colons such as /myapp."
         raise Invalid(message, field=f"{field}.mount_path")
     if mount in NOT_AT or any(mount == place or mount.startswith(f"{place}/") for place in NOT_BELOW):
         message = f"{field}.mount_path: {mount} would hide what the driver itself needs; mount it elsewhere."
         raise Invalid(message, field=f"{field}.mount_path")
     below = sub_path.strip("/")
-    if below and (not _PATH.fullmatch(f"/{below}") or ".." in below.split("/")):
-        message = f"{field}.source_sub_path: {sub_path!r} is not a path below the volume."
-        raise Invalid(message, field=f"{field}.source_sub_path")
     prefix = "/".join(part for part in ("volumes", *name.split("::"), below) if part)
+    if below and (not _PATH.fullmatch(f"/{below}") or len(f"/{prefix}".encode()) > MAX_PATH):
+        message = f"{field}.source_sub_path: {sub_path[:200]!r} is not a path below the volume."
+        raise Invalid(message, field=f"{field}.source_sub_path")
     return Volume(name, prefix, mount, read_only)
 
 

@@ -114,8 +114,10 @@ class Volumes:
             if volume.read_only:
                 continue
             try:
-                changed, gone = _changed(volume)
+                changed, gone, unnamed = _changed(volume)
                 self._await(volume, _slices(list(changed.items()), FILES_AT_ONCE), until)
+                if unnamed:
+                    raise NotStored(f"the name {unnamed[0]!a} has control characters or is not UTF-8")
                 self._await(volume, _slices(gone, REMOVED_AT_ONCE), until)
             except (OSError, NotStored) as error:
                 return f"What the program left in the volume {volume.name} could not be stored: {_reason(error)}."
@@ -290,9 +292,9 @@ def _scan(place: str) -> tuple[dict[str, Stamp], int]:
     return found, others
 
 
-def _changed(volume: Volume) -> tuple[dict[str, Stamp], list[str]]:
-    """The files of a volume that are new or changed, and the paths of those that are gone. Raises NotStored for more
-    than can be stored, and OSError."""
+def _changed(volume: Volume) -> tuple[dict[str, Stamp], list[str], list[str]]:
+    """The files of a volume that are new or changed, the paths of those that are gone, and the paths of new ones that
+    the control plane has no names for. Raises NotStored for more than can be stored, and OSError."""
     found, others = _scan(volume.place)
     if others:
         say(f"not stored in the volume {volume.name}: {others} links, pipes or sockets")
@@ -307,10 +309,10 @@ def _changed(volume: Volume) -> tuple[dict[str, Stamp], list[str]]:
     if max(sizes, default=0) > MAX_FILE or sum(sizes) > MAX_BYTES:
         most = f"{MAX_FILE >> 30} GiB of one file and {MAX_BYTES >> 30} GiB together"
         raise NotStored(f"the new or changed files are too large: {most} can be stored")
-    for path in changed:
-        if any(ord(c) < 32 or ord(c) == 127 or "\ud800" <= c <= "\udfff" for c in path):
-            raise NotStored(f"the name {path!a} has control characters or is not UTF-8")
-    return changed, [path for path in volume.known if path not in found]
+    unnamed = [p for p in changed if any(ord(c) < 32 or ord(c) == 127 or "\ud800" <= c <= "\udfff" for c in p)]
+    for path in unnamed:
+        del changed[path]
+    return changed, [path for path in volume.known if path not in found], unnamed
 
 
 def _is_checksum(path: str, found: Mapping[str, Stamp]) -> bool:

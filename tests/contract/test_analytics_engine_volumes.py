@@ -107,6 +107,23 @@ def test_a_volume_may_be_written_unless_it_says_otherwise(service: Service, alic
     assert '"read_only": true' in service.blobs.bodies[f"main/runs/{run}/launch.py"].decode()
 
 
+def test_a_volume_and_its_place_may_have_any_name_that_a_directory_has(service: Service, alice: Client) -> None:
+    told = body({**VOLUME, "source_sub_path": "sub dir/é.d", "mount_path": "/with space/é"})
+    told["application_details"]["application"] = "s3://bucket/main.py"
+    run, _ = submit(alice, told)
+    (volume,) = service.run(run).spec.volumes
+    assert (volume.prefix, volume.mount_path) == ("volumes/cpd-instance/my-vol/sub dir/é.d", "/with space/é")
+
+
+def test_a_pattern_names_no_file_in_a_volume(service: Service, alice: Client) -> None:
+    told = body(VOLUME)
+    told["application_details"] |= {"application": f"{VOLUME['mount_path']}/t*.jar", "class": "t.Main"}
+    with service.unchanged():
+        answer = post(alice, told)
+    message = f"application_details: {VOLUME['mount_path']}/t*.jar is a pattern; a file in a volume is named whole."
+    assert (answer.status, answer.json["errors"][0]["message"]) == (400, message)
+
+
 def test_the_driver_is_given_links_to_store_what_has_changed(service: Service, alice: Client) -> None:
     run, _ = submit(alice, body({**VOLUME, "source_sub_path": "a/b"}))
     service.start(run)
@@ -204,7 +221,7 @@ def test_only_the_runs_own_driver_stores_and_only_in_volumes_that_it_may_write(s
         ({**VOLUME, "mount_path": "myapp"}, "volumes.0.mount_path"),
         ({**VOLUME, "mount_path": "/"}, "volumes.0.mount_path"),
         ({**VOLUME, "mount_path": "/a/../b"}, "volumes.0.mount_path"),
-        ({**VOLUME, "mount_path": "/a b"}, "volumes.0.mount_path"),
+        ({**VOLUME, "mount_path": "/a:b"}, "volumes.0.mount_path"),
         *(
             ({**VOLUME, "mount_path": mount}, "volumes.0.mount_path")
             for mount in (
@@ -220,6 +237,9 @@ def test_only_the_runs_own_driver_stores_and_only_in_volumes_that_it_may_write(s
         ),
         ({**VOLUME, "source_sub_path": "../x"}, "volumes.0.source_sub_path"),
         ({**VOLUME, "source_sub_path": "a//b"}, "volumes.0.source_sub_path"),
+        ({**VOLUME, "source_sub_path": "a/./b"}, "volumes.0.source_sub_path"),
+        ({**VOLUME, "source_sub_path": "a\nb"}, "volumes.0.source_sub_path"),
+        ({**VOLUME, "source_sub_path": "a/" * 600}, "volumes.0.source_sub_path"),
         ({**VOLUME, "read_only": "maybe"}, "volumes.0.read_only"),
         ("my-vol", "volumes.0"),
     ],

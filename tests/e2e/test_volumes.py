@@ -118,10 +118,12 @@ def test_an_application_whose_files_cannot_be_stored_fails_and_says_so(
     sandbox: Sandbox, engine: Engine, program: Program
 ) -> None:
     source = "open(b'/mnts/v/\\xff', 'w').write('x')\nopen('/mnts/v/fine', 'w').write('x')\nprint('done')"
-    ended = engine.ended(apply(engine, program("odd.py", source), Volume(sandbox, "odd"), "/mnts/v"))
+    volume = Volume(sandbox, "odd")
+    ended = engine.ended(apply(engine, program("odd.py", source), volume, "/mnts/v"))
     reason = r"the name '\udcff' has control characters or is not UTF-8"
     message = f"What the program left in the volume odd could not be stored: {reason}."
     assert (ended["state"], ended["state_details"][0]["message"]) == ("FAILED", message)
+    assert volume.text("fine") == "x"
 
 
 def test_a_stopped_application_leaves_what_it_wrote(sandbox: Sandbox, engine: Engine, program: Program) -> None:

@@ -28,9 +28,10 @@ def test_a_run_that_ends_well_is_completed_and_every_state_is_told_in_order(worl
 
 
 def test_a_run_whose_program_fails_is_the_users_error_and_tells_the_exit_code(world: World) -> None:
-    ended = world.await_end(world.start("exit 3"))
-    assert (ended["state"], ended["failureReason"]) == ("FAILED", "USER_ERROR")
-    assert "exit code 3" in ended["stateDetails"]
+    for code in (3, 255):
+        ended = world.await_end(world.start(f"exit {code}"))
+        assert (ended["state"], ended["failureReason"]) == ("FAILED", "USER_ERROR")
+        assert f"exit code {code};" in ended["stateDetails"], "no signal has the number 127"
 
 
 def test_times_are_those_of_the_run(world: World) -> None:

@@ -315,6 +315,14 @@ def test_what_cannot_be_stored_is_said_in_one_sentence_and_nothing_is_deleted(
     assert "gone" in world.files[0]
 
 
+def test_a_name_that_cannot_be_stored_keeps_no_other_file_from_it(world: World, mount: Path) -> None:
+    made = staged(world, told(mount))
+    for name in ("a", "a\nb", "c"):
+        (mount / name).write_text("1")
+    assert "has control characters" in made.store()
+    assert world.files[0] == {"a": b"1", "c": b"1"}
+
+
 def test_a_directory_that_cannot_be_read_is_a_failure_and_not_a_deletion(
     world: World, mount: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

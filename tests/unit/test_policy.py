@@ -39,6 +39,8 @@ def run_with(policy: Policy, **changes: object) -> Run:
         (Evidence(refused="no such role"), S.FAILED, "REFUSED"),
         (Evidence("FAILED", report=RAISED), S.FAILED, "PROGRAM_RAISED"),
         (Evidence("FAILED", report={"exit_code": 3}), S.FAILED, "EXIT_CODE"),
+        (Evidence("FAILED", details="It ended with exit code 255."), S.FAILED, "EXIT_CODE"),
+        (Evidence("FAILED", details="It ended with exit code 137.", failure="USER_ERROR"), S.FAILED, "USER_ERROR"),
         (Evidence("FAILED", failure="USER_ERROR"), S.FAILED, "USER_ERROR"),
         (Evidence("FAILED"), S.FAILED, "FAILED"),
         (Evidence("FAILED", failure="CLUSTER_UNAVAILABLE"), S.INTERNAL_ERROR, "CLUSTER_UNAVAILABLE"),

@@ -189,10 +189,15 @@ def mounted(volumes: Sequence[VolumeRequest]) -> tuple[Volume, ...]:
 
 
 def with_volumes(spec: RunSpec, volumes: tuple[Volume, ...], uri: Callable[[Volume, str], str]) -> RunSpec:
-    """The spec with volumes. A program or file that is named by its place in one is named by its URI instead."""
+    """The spec with volumes. A program or file that is named by its place in one is named by its URI instead.
+
+    Raises Invalid for a pattern in a volume: it would be looked for where there are no names but whole ones."""
 
     def placed(path: str) -> str:
         found = within(volumes, path)
+        if found and "*" in found[1]:
+            message = f"application_details: {path} is a pattern; a file in a volume is named whole."
+            raise Invalid(message, field="application_details")
         return uri(*found) if found else path
 
     return replace(located(spec, placed), volumes=volumes)

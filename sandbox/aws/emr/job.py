@@ -256,5 +256,5 @@ def _outcome(record: JobRecord, ended: Exit | None) -> tuple[str, str, str | Non
     code = ended.code or 0
     if code == 0:
         return "COMPLETED", "JobRun completed successfully.", None, at
-    how = f"exit code {code}" + (f" (signal {code - 128})" if code > 128 else "")
+    how = f"exit code {code}" + (f" (signal {code - 128})" if code - 128 in signal.valid_signals() else "")
     return "FAILED", f"JobRun failed. The driver ended with {how}; its logs tell why.", "USER_ERROR", at

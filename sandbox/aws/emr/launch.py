@@ -135,16 +135,19 @@ def prepare(
 
 
 def _mounts(conf: Mapping[str, str], spark: SparkHome, folder: Path) -> dict[str, str]:
-    """The empty directories that the driver's pod would have, made in the job's folder; none where the driver needs
-    what it would hide on this machine."""
+    """The empty directories that the driver's pod would have, made in the job's folder. Raises BadSubmission
+    for one that would hide what the driver needs on this machine."""
     needed = [str(path.resolve()) for path in (folder, spark.path, spark.python, spark.java.program, Path(sys.prefix))]
     found = {}
     for key, path in conf.items():
         named = _EMPTY_DIR.fullmatch(key)
-        if named and not any(needs.startswith(f"{os.path.realpath(path).rstrip('/')}/") for needs in needed):
-            place = folder / VOLUMES / named[1]
-            place.mkdir(parents=True, exist_ok=True)
-            found[path] = str(place)
+        if not named:
+            continue
+        if hidden := [needs for needs in needed if needs.startswith(f"{os.path.realpath(path).rstrip('/')}/")]:
+            raise BadSubmission(f"Nothing can be mounted at {path} on this machine: it would hide {hidden[0]}.")
+        place = folder / VOLUMES / named[1]
+        place.mkdir(parents=True, exist_ok=True)
+        found[path] = str(place)
     return found
 
 
