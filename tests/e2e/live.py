@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -49,9 +50,14 @@ def eventually(look: Callable[[], T], what: str, seconds: float = 30, pause: flo
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, below those that a system gives to connections: it is bound only after a start
+    that may take a minute, and must still be free then."""
+    while True:
+        try:
+            with socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))) as probe:
+                return int(probe.getsockname()[1])
+        except OSError:
+            continue
 
 
 class Sandbox:
