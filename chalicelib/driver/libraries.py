@@ -223,7 +223,8 @@ def _cran(library: Library, installed: Installed) -> None:
     command = [program, "-e", _R_SCRIPT, library["name"], directory, library.get("repo") or CRAN]
     status, lines = relay(command, os.environ)
     if status:
-        said = [line.strip() for line in lines if line.strip()]
-        raise LibraryNotInstalled(library, said[-1] if said else f"Rscript ended with status {status}.")
+        said = [line.strip() for line in reversed(lines) if line.strip()]
+        named = [line for line in said if library["name"] in line]  # R ends with advice that is the same for all
+        raise LibraryNotInstalled(library, (named or said or [f"Rscript ended with status {status}."])[0])
     paths = os.environ.get("R_LIBS", "").split(os.pathsep)
     os.environ["R_LIBS"] = os.pathsep.join(dict.fromkeys([directory, *filter(None, paths)]))

@@ -134,11 +134,12 @@ from pyspark.sql import SparkSession
 spark = SparkSession.builder.getOrCreate()
 for n in range(40):
     open(f"/mnts/v/{n}.txt", "w").write("x")
-print("up", flush=True)
+print("forty are there", flush=True)
 spark.sparkContext.parallelize([1], 1).foreach(lambda _: time.sleep(300))
 """
     id = apply(engine, program("stopped.py", source), volume, "/mnts/v")
-    eventually(lambda: any("up" in path.read_text() for path in sandbox.home.glob("emr/*/stdout")), "its output", 60)
+    outputs = sandbox.home.glob
+    eventually(lambda: any("forty are there" in one.read_text() for one in outputs("emr/*/stdout")), "its output", 60)
     engine.call("DELETE", f"/spark_applications/{id}")
     assert engine.ended(id)["state"] == "STOPPED"
     eventually(lambda: not sandbox.pids(), "the driver's end")  # STOPPED is told when the stop was asked for
