@@ -10,7 +10,7 @@ from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
 from chalicelib.core.model import Files, Run
 from chalicelib.core.paths import marker
-from chalicelib.core.policy import Outcome
+from chalicelib.core.policy import NOT_STARTED, Outcome
 from chalicelib.core.spark import start_job_run
 from chalicelib.core.states import RunState
 from chalicelib.ports import EngineJob, EngineRefused, Launch
@@ -143,10 +143,7 @@ def _refusal(error: Exception) -> EngineRefused | None:
     reason = str(told.get("Message") or error)
     if told["Code"] != "AccessDeniedException":
         return EngineRefused(reason)
-    return EngineRefused(reason, Outcome(RunState.INTERNAL_ERROR, "ACCESS_DENIED", f"{_NOT_STARTED}: {reason}"))
-
-
-_NOT_STARTED = "The driver could not be started"
+    return EngineRefused(reason, Outcome(RunState.INTERNAL_ERROR, "ACCESS_DENIED", f"{NOT_STARTED}: {reason}"))
 
 
 def limit_virtual_cluster(cluster: str, runs: int) -> None:

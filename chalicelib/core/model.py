@@ -43,6 +43,9 @@ FILE_KINDS = frozenset({ProgramKind.PYTHON, ProgramKind.JAR, ProgramKind.R})
 IN_PYTHON = frozenset({ProgramKind.PYTHON, ProgramKind.NOTEBOOK, ProgramKind.PIPELINE})
 """Kinds of program that run in the driver's Python, and are always started by our bootstrap (`core.spark`)."""
 
+NATIVE = frozenset({ProgramKind.JAR, ProgramKind.R})
+"""Kinds of program that run in a JVM or R, which spark-submit can start as they are."""
+
 
 class Language(StrEnum):
     """A language that notebooks are written in."""

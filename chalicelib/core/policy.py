@@ -59,6 +59,9 @@ that the run ends for."""
 
 _PLATFORM_FAILURES = frozenset({"INTERNAL_ERROR", "CLUSTER_UNAVAILABLE"})
 
+NOT_STARTED = "The driver could not be started"
+"""How the message of a run begins that the engine refuses."""
+
 
 def outcome(run: Run, evidence: Evidence) -> Outcome:
     """The terminal state of a run that is over: the intent's, where there is one, never EMR's word for it."""
@@ -67,7 +70,7 @@ def outcome(run: Run, evidence: Evidence) -> Outcome:
     if evidence.known:
         return evidence.known
     if evidence.refused:
-        return Outcome(RunState.FAILED, "REFUSED", f"The driver could not be started: {evidence.refused}")
+        return Outcome(RunState.FAILED, "REFUSED", f"{NOT_STARTED}: {evidence.refused}")
     if evidence.engine_state == "COMPLETED":
         return Outcome(RunState.SUCCEEDED, "COMPLETED", "")
     if evidence.engine_state == "CANCELLED":

@@ -14,7 +14,7 @@ from typing import Any
 from chalicelib.core.conf import check_conf
 from chalicelib.core.errors import Invalid
 from chalicelib.core.ids import external_name
-from chalicelib.core.model import IN_PYTHON, Files, Placement, Program, ProgramKind, RunKind, RunSpec, Size
+from chalicelib.core.model import IN_PYTHON, NATIVE, Files, Placement, Program, ProgramKind, RunKind, RunSpec, Size
 from chalicelib.core.quantities import count_of, format_memory, parse_memory, whole_cores, whole_number
 from chalicelib.core.uris import is_pattern
 
@@ -38,7 +38,7 @@ def bootstrapped(spec: RunSpec) -> bool:
     where the driver runs before it can start, or when EMR does not take its arguments. The engine starts all others as
     they are, which is quicker."""
     program = spec.program
-    if program.kind not in {ProgramKind.JAR, ProgramKind.R}:
+    if program.kind not in NATIVE:
         return program.kind in IN_PYTHON
     if not all(argument.strip() and len(argument) <= ARGUMENT_LIMIT for argument in program.arguments):
         return True
@@ -378,9 +378,9 @@ def _environment(spec: RunSpec) -> dict[str, str]:
     driver's Python is left out where the bootstrap is that Python's program: clients name another platform's."""
     if spec.program.kind in IN_PYTHON:
         return {}
-    in_driver = {name: v for name, v in spec.environment.items() if not (bootstrapped(spec) and name in _INTERPRETERS)}
+    left_out = _INTERPRETERS if bootstrapped(spec) else frozenset()
     return {
-        **{f"spark.kubernetes.driverEnv.{name}": value for name, value in in_driver.items()},
+        **{f"spark.kubernetes.driverEnv.{name}": v for name, v in spec.environment.items() if name not in left_out},
         **{f"spark.executorEnv.{name}": value for name, value in spec.environment.items()},
     }
 

@@ -14,6 +14,7 @@ from chalicelib.core.errors import Conflict, Gone, Invalid, NotFound, Unschedula
 from chalicelib.core.ids import RANDOM_BITS, make_id
 from chalicelib.core.model import (
     FILE_KINDS,
+    NATIVE,
     NO_JOB,
     Idempotency,
     Job,
@@ -136,8 +137,7 @@ def _check_texts(spec: RunSpec, fields: Mapping[str, str]) -> None:
     check_words([spec.program.main_class], field=fields["main_class"])
     check_words([*files.packages, *files.exclude_packages], field=fields["packages"])
     check_conf(spec.conf, field=fields["conf"])
-    in_conf = spec.program.kind in {ProgramKind.JAR, ProgramKind.R}
-    check_environment(spec.environment, field=fields["environment"], one_line=in_conf)
+    check_environment(spec.environment, field=fields["environment"], one_line=spec.program.kind in NATIVE)
 
 
 MAX_NESTING = 10

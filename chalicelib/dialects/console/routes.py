@@ -14,9 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.core.errors import (
-    NotFound,
-)
+from chalicelib.core.errors import NotFound
 from chalicelib.core.eventlogs import wants_event_log
 from chalicelib.core.ids import from_uuid, parse_id, run_of_cluster, to_uuid
 from chalicelib.core.model import NO_JOB, Job, Pool, Run, RunKind

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chalicelib.core.errors import Invalid, NotFound
 from chalicelib.core.ids import MAX_ID
-from chalicelib.core.model import Files, Job, Program, ProgramKind, References, RunSpec
+from chalicelib.core.model import NATIVE, Files, Job, Program, ProgramKind, References, RunSpec
 from chalicelib.core.spark import parse_submit
 from chalicelib.dialects.databricks_jobs.clusters import SECRET
 from chalicelib.dialects.databricks_jobs.reading import MAX_PARAMETERS, Locate, ascii_map, parameter_map, parameters
@@ -160,7 +160,7 @@ def for_its_program(spec: RunSpec) -> RunSpec:
     """The spec as its program can have it: that of a JVM or of R, whose environment is settled before anything of ours
     runs, is given no secrets, and cannot be made to run its tasks in the driver, so it has an executor. Raises
     Invalid."""
-    if spec.program.kind not in {ProgramKind.JAR, ProgramKind.R}:
+    if spec.program.kind not in NATIVE:
         return spec
     for name, value in spec.environment.items():
         if SECRET in value:

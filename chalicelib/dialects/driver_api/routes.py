@@ -6,11 +6,7 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from chalicelib.core.errors import (
-    Invalid,
-    InvalidState,
-    Unauthenticated,
-)
+from chalicelib.core.errors import Invalid, InvalidState, Unauthenticated
 from chalicelib.core.ids import parse_external_name
 from chalicelib.core.model import Run
 from chalicelib.dialects.http import Answer, OpenOperation, Request, Voice, plain_error
